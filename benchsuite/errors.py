@@ -1,0 +1,66 @@
+"""Every exception that a user can meet.
+
+    BenchsuiteError
+    ├── UsageError                 the request itself is wrong: nothing has run
+    │   └── UnknownNameError       no such model, precision, dataset …; the nearest names are named
+    ├── UnavailableError           right, but not to be had on this machine: a matrix cell is skipped with this reason
+    ├── FileFormatError            a file is truncated, of another format, or does not fit what it was read for
+    ├── DataError                  an example that cannot be used; names the file and the row
+    ├── QuantizationError          a tensor or a model that cannot be quantized as asked
+    ├── NumericalError             NaN or infinity where a number was due
+    └── OutputError                a result that cannot be written: directory in use, disk full
+
+A message says what was wanted, what was found and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchsuiteError(Exception):
+    """The root: `except BenchsuiteError` catches everything that this library raises on purpose."""
+
+
+class UsageError(BenchsuiteError):
+    """The request is wrong; nothing has run."""
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry knows.
+
+    >>> raise UnknownNameError("precision", "absmx8", ["absmax8", "fp32"])
+    Traceback (most recent call last):
+    benchsuite.errors.UnknownNameError: unknown precision 'absmx8'; did you mean 'absmax8'? known: absmax8, fp32
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, tuple(known)
+        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}; {hint}known: {', '.join(self.known) or 'none'}")
+
+
+class UnavailableError(BenchsuiteError):
+    """What was asked for cannot be had on this machine; a cell is skipped with this reason."""
+
+
+class FileFormatError(BenchsuiteError):
+    """A file is truncated, of another format, or does not fit what it was read for."""
+
+
+class DataError(BenchsuiteError):
+    """An example that cannot be used; the message names the file and the row."""
+
+
+class QuantizationError(BenchsuiteError):
+    """A tensor or a model that cannot be quantized as asked."""
+
+
+class NumericalError(BenchsuiteError):
+    """NaN or infinity where a number was due."""
+
+
+class OutputError(BenchsuiteError):
+    """A result cannot be written: the directory is in use, or the disk is full."""
