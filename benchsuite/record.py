@@ -1,0 +1,279 @@
+"""What a cell leaves in the JSON: written here, read here, nowhere else.
+
+`extra_info["benchsuite"]` of a benchmark in pytest-benchmark's JSON is one record:
+
+    {"schema": 1, "status": "passed" | "skipped" | "failed", "reason": str,
+     "cell": {"question", "model", "precision", "dataset", "engine", "attention", "batch_size", "device", "limit"},
+     "metrics": {name: {"value", "unit", "better", "interval", "n", "evidence"}},
+     "fingerprints": {"weights", "tokenizer", "data", "protocol"},
+     "protocol": {…}, "coverage": {…}, "kernels": {…}, "machine": {…}, "samples": [{…}], "excluded": {reason: count}}
+
+Evidence is what a paired test needs, so that two files can be compared without a rerun:
+
+    {"kind": "items",   "bits": base64 of np.packbits, "n": items}                 one outcome an item
+    {"kind": "windows", "log_likelihood": base64 float64, "tokens": base64 int64,
+                        "cluster": base64 int64}      one sum a window; `tokens` is what it is divided by; `cluster` the
+                                                      document that a window belongs to
+    {"kind": "values",  "values": base64 float64, "cluster": base64 int64}   one figure an item (KL, F1 …)
+    {"kind": "rounds",  "seconds": base64 float64, "work": number}           one time a round; value = work / median
+
+All arrays are little-endian. No NaN, no infinity.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchsuite.errors import FileFormatError, NumericalError
+
+SCHEMA = 1
+KEY = "benchsuite"
+Better = Literal["higher", "lower"]
+Status = Literal["passed", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Right or wrong, item by item."""
+
+    outcomes: NDArray[np.bool_]  # (n,)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Log-likelihood sums (nats), window by window, and the units (tokens, words, bytes) that each is divided by."""
+
+    log_likelihood: NDArray[np.float64]  # (n,)
+    tokens: NDArray[np.int64]  # (n,)
+    cluster: NDArray[np.int64]  # (n,) the document that a window belongs to
+
+
+@dataclass(frozen=True)
+class Values:
+    """One figure an item; `cluster` says which items belong together."""
+
+    values: NDArray[np.float64]  # (n,)
+    cluster: NDArray[np.int64]  # (n,)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The time of each round in seconds, and the work (tokens, samples) that one round does."""
+
+    seconds: NDArray[np.float64]  # (n,)
+    work: float
+
+
+Evidence = Items | Windows | Values | Rounds
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a cell. `better` is None where neither direction is good (an entropy, a count)."""
+
+    value: float
+    unit: str
+    better: Better | None
+    interval: tuple[float, float] | None = None  # 95 %
+    n: int | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was measured: one point of the matrix. `question` is the bench test's name (perplexity, generation …)."""
+
+    question: str
+    model: str
+    precision: str
+    dataset: str = ""
+    engine: str = "native"
+    attention: str = "sdpa"
+    batch_size: int = 1
+    device: str = "cpu"
+    limit: int | None = None
+    options: tuple[tuple[str, str], ...] = ()  # whatever else a question varies (sequence length, compile …)
+
+    def key(self) -> tuple[str, ...]:
+        """What pairs a cell with the same cell of another file."""
+        return (
+            self.question, self.model, self.precision, self.dataset, self.engine, self.attention, str(self.batch_size),
+            self.device, *(f"{name}={value}" for name, value in self.options),
+        )  # fmt: skip
+
+    def label(self) -> str:
+        """A short name for people: `perplexity tiny-fp32-prose`; options other than the usual ones follow."""
+        usual = {"engine": "native", "attention": "sdpa"}
+        extra = [value for name in usual if (value := str(getattr(self, name))) != usual[name]]
+        extra += [f"{name}={value}" for name, value in self.options]
+        parts = "-".join(part for part in (self.model, self.precision, self.dataset) if part)
+        return " ".join([self.question, parts, *extra])
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that a cell leaves behind; the fields are described in the module's docstring."""
+
+    cell: Cell
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    status: Status = "passed"
+    reason: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    coverage: Mapping[str, Any] = field(default_factory=dict)
+    kernels: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    samples: Sequence[Mapping[str, Any]] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+
+
+def protocol_fingerprint(protocol: Mapping[str, Any]) -> str:
+    """SHA-256 (hexadecimal) of a protocol: everything that fixes a number besides model and data."""
+    return hashlib.sha256(json.dumps(protocol, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """The record as plain JSON values; raises NumericalError naming a metric that is NaN or infinite."""
+    return {
+        "schema": SCHEMA,
+        "status": record.status,
+        "reason": record.reason,
+        "cell": {**vars(record.cell), "options": dict(record.cell.options)},
+        "metrics": {name: _metric_to_json(name, metric) for name, metric in record.metrics.items()},
+        "fingerprints": dict(record.fingerprints),
+        "protocol": dict(record.protocol),
+        "coverage": dict(record.coverage),
+        "kernels": dict(record.kernels),
+        "machine": dict(record.machine),
+        "samples": [dict(sample) for sample in record.samples],
+        "excluded": dict(record.excluded),
+    }
+
+
+def from_json(data: Mapping[str, Any], where: str) -> Record:
+    """The record of `extra_info["benchsuite"]`; `where` (file and benchmark) opens each FileFormatError."""
+    schema = data.get("schema") if isinstance(data, Mapping) else None
+    if schema != SCHEMA:
+        raise FileFormatError(f"{where}: a record of schema {schema!r}; this benchsuite reads schema {SCHEMA}")
+    try:
+        cell = dict(data["cell"])
+        cell["options"] = tuple(cell.get("options", {}).items())
+        return Record(
+            cell=Cell(**cell),
+            metrics={name: _metric_from_json(metric) for name, metric in data["metrics"].items()},
+            status=data["status"],
+            reason=data["reason"],
+            fingerprints=data["fingerprints"],
+            protocol=data["protocol"],
+            coverage=data["coverage"],
+            kernels=data["kernels"],
+            machine=data["machine"],
+            samples=data["samples"],
+            excluded=data["excluded"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}") from error
+
+
+def _metric_to_json(name: str, metric: Metric) -> dict[str, Any]:
+    for figure in (metric.value, *(metric.interval or ())):
+        if not math.isfinite(figure):
+            raise NumericalError(f"the metric {name} is {figure}; the cell's numbers cannot be trusted")
+    return {
+        "value": float(metric.value),
+        "unit": metric.unit,
+        "better": metric.better,
+        "interval": None if metric.interval is None else [float(end) for end in metric.interval],
+        "n": metric.n,
+        "evidence": None if metric.evidence is None else _evidence_to_json(name, metric.evidence),
+    }
+
+
+def _evidence_to_json(name: str, evidence: Evidence) -> dict[str, Any]:
+    if isinstance(evidence, Items):
+        bits = np.packbits(np.asarray(evidence.outcomes, dtype=bool))
+        return {"kind": "items", "bits": base64.b64encode(bits.tobytes()).decode(), "n": len(evidence.outcomes)}
+    if isinstance(evidence, Windows):
+        return {
+            "kind": "windows",
+            "log_likelihood": _floats(name, evidence.log_likelihood),
+            "tokens": _integers(evidence.tokens),
+            "cluster": _integers(evidence.cluster),
+        }
+    if isinstance(evidence, Values):
+        return {"kind": "values", "values": _floats(name, evidence.values), "cluster": _integers(evidence.cluster)}
+    return {"kind": "rounds", "seconds": _floats(name, evidence.seconds), "work": float(evidence.work)}
+
+
+def _metric_from_json(data: Mapping[str, Any]) -> Metric:
+    interval, evidence = data["interval"], data["evidence"]
+    value = float(data["value"])
+    if not math.isfinite(value):
+        raise ValueError("a metric is NaN or infinite")
+    return Metric(
+        value=value,
+        unit=data["unit"],
+        better=data["better"],
+        interval=None if interval is None else (float(interval[0]), float(interval[1])),
+        n=data["n"],
+        evidence=None if evidence is None else _evidence_from_json(evidence),
+    )
+
+
+def _evidence_from_json(data: Mapping[str, Any]) -> Evidence:
+    kind = data["kind"]
+    if kind == "items":
+        packed = np.frombuffer(_bytes(data["bits"]), dtype=np.uint8)
+        if packed.size * 8 < data["n"]:
+            raise ValueError("fewer outcomes than items")
+        return Items(np.unpackbits(packed, count=data["n"]).astype(bool))
+    if kind == "windows":
+        windows = Windows(
+            _array(data["log_likelihood"], "<f8"), _array(data["tokens"], "<i8"), _array(data["cluster"], "<i8")
+        )
+        if not len(windows.log_likelihood) == len(windows.tokens) == len(windows.cluster):
+            raise ValueError("window arrays of different lengths")
+        return windows
+    if kind == "values":
+        values = Values(_array(data["values"], "<f8"), _array(data["cluster"], "<i8"))
+        if len(values.values) != len(values.cluster):
+            raise ValueError("value arrays of different lengths")
+        return values
+    if kind == "rounds":
+        return Rounds(_array(data["seconds"], "<f8"), float(data["work"]))
+    raise ValueError(f"unknown kind of evidence {kind!r}")
+
+
+def _floats(name: str, values: NDArray[np.float64]) -> str:
+    array = np.ascontiguousarray(values, dtype="<f8")
+    if not np.isfinite(array).all():
+        raise NumericalError(f"the evidence of {name} holds NaN or infinity; the cell's numbers cannot be trusted")
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def _integers(values: NDArray[np.int64]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<i8").tobytes()).decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"evidence that is not base64: {error}") from error
+
+
+def _array(text: str, dtype: str) -> NDArray[Any]:
+    array = np.frombuffer(_bytes(text), dtype=dtype)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("evidence holds NaN or infinity")
+    return array

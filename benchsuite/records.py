@@ -1,0 +1,71 @@
+"""Reading benchmark files: `read_records` for code, `load_records` for pandas."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from benchsuite.errors import FileFormatError
+from benchsuite.record import KEY, Record, from_json
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def read_records(path: Path | str) -> list[Record]:
+    """Every record of a pytest-benchmark JSON file, in its order.
+
+    Raises FileFormatError where the file cannot be read, is not strict JSON, or holds no record of benchsuite.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{path}: no such file; `pytest bench --benchmark-json={path}` writes one") from error
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError too
+        raise FileFormatError(f"{path}: not a whole JSON file: {error}") from error
+    benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
+    if not isinstance(benchmarks, list):
+        raise FileFormatError(f"{path}: not a file of pytest-benchmark: it has no list `benchmarks`")
+    found = [
+        from_json(benchmark["extra_info"][KEY], f"{path}, {benchmark.get('name', '?')}")
+        for benchmark in benchmarks
+        if isinstance(benchmark, dict) and KEY in benchmark.get("extra_info", {})
+    ]
+    # cells that were skipped or failed have no benchmark of their own
+    found += [from_json(entry, f"{path}, {KEY}") for entry in data.get(KEY, {}).get("unmeasured", [])]
+    if not found:
+        raise FileFormatError(
+            f"{path}: no record of benchsuite in its {len(benchmarks)} benchmarks; was it `pytest bench`?"
+        )
+    return found
+
+
+def load_records(path: Path | str) -> pandas.DataFrame:
+    """A benchmark file as a table: one row per cell and metric.
+
+    Columns: question, model, precision, dataset, engine, attention, batch_size, device, limit, one per option, status,
+    metric, value, unit, better, low, high (the 95 % interval), n.
+    """
+    import pandas
+
+    rows: list[dict[str, Any]] = []
+    for record in read_records(path):
+        cell = {name: value for name, value in vars(record.cell).items() if name != "options"}
+        cell |= dict(record.cell.options)
+        for name, metric in record.metrics.items():
+            low, high = metric.interval or (None, None)
+            rows.append(
+                cell
+                | {"status": record.status, "metric": name, "value": metric.value, "unit": metric.unit}
+                | {"better": metric.better, "low": low, "high": high, "n": metric.n}
+            )
+    table: pandas.DataFrame = pandas.DataFrame(rows)
+    return table
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
