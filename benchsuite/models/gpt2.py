@@ -1,0 +1,319 @@
+"""The whole of GPT-2 (Radford et al. 2019) in one file: it reads from the configuration down to the logits.
+
+Shapes: B batch, T tokens of this call, S tokens in the cache and of this call, C width, H heads, D = C / H,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from benchsuite.errors import FileFormatError, UsageError
+
+Attention = Literal["eager", "sdpa", "flash"]
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The shape of a GPT-2; the defaults are the 124M model's."""
+
+    vocab_size: int = 50_257
+    n_positions: int = 1_024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    layer_norm_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.n_embd % self.n_head:
+            raise FileFormatError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
+
+
+CONFIGS: dict[str, GPT2Config] = {
+    "distilgpt2": GPT2Config(n_layer=6),
+    "gpt2": GPT2Config(),
+    "gpt2-medium": GPT2Config(n_embd=1_024, n_layer=24, n_head=16),
+    "gpt2-large": GPT2Config(n_embd=1_280, n_layer=36, n_head=20),
+    "gpt2-xl": GPT2Config(n_embd=1_600, n_layer=48, n_head=25),
+}
+
+
+class KVCache:
+    """Keys and values of every block, allocated once for `capacity` tokens a row.
+
+    Rows may differ in length: a token is written at its row's own length, and a query sees the keys at or before its
+    own position, so that what stands right of a shorter row (padding) is never seen and is overwritten in time.
+    """
+
+    def __init__(
+        self, config: GPT2Config, batch_size: int, capacity: int, *, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        if capacity > config.n_positions:
+            raise UsageError(f"{capacity} tokens do not fit the model's context of {config.n_positions}")
+        head_dim = config.n_embd // config.n_head
+        shape = (config.n_layer, batch_size, config.n_head, capacity, head_dim)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)  # (L, B, H, capacity, D)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)  # (L, B, H, capacity, D)
+        self.lengths = [0] * batch_size
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that a row can hold."""
+        return self.keys.shape[3]
+
+    def keep(self, rows: list[int]) -> None:
+        """Keep only `rows`, in that order: finished rows leave the batch; a row named twice is copied."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.lengths = [self.lengths[row] for row in rows]
+
+    def start_from(self, prefix: KVCache) -> None:
+        """Begin every row with the one row of `prefix`, whose keys and values were computed once."""
+        length = prefix.lengths[0]
+        self.keys[..., :length, :] = prefix.keys[..., :length, :]
+        self.values[..., :length, :] = prefix.values[..., :length, :]
+        self.lengths = [length] * len(self.lengths)
+
+
+class Steps:
+    """Where the tokens of one call stand: positions, the rows' common start if they have one, and the mask."""
+
+    def __init__(self, cache: KVCache | None, tokens: int, device: torch.device) -> None:
+        starts = [0] if cache is None else cache.lengths
+        self.start = starts[0] if len(set(starts)) == 1 else None  # None: a ragged batch
+        self.end = max(starts) + tokens  # keys seen by this call: S
+        self.positions = (
+            torch.tensor(starts[:1] if self.start is not None else starts, device=device)[:, None]
+            + torch.arange(tokens, device=device)[None, :]
+        )  # (1 or B, T)
+        self.is_causal = self.start == 0 and tokens > 1
+        # the last token of an even batch sees everything; otherwise a key is seen from its own position on
+        self.mask = (
+            None
+            if self.is_causal or (self.start is not None and tokens == 1)
+            else (torch.arange(self.end, device=device) <= self.positions[:, None, :, None])  # (1 or B, 1, T, S)
+        )
+
+
+class SelfAttention(nn.Module):
+    """Multi-head causal self-attention."""
+
+    def __init__(self, config: GPT2Config, attention: Attention) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.attention = attention
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor, steps: Steps, cache: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Map x (B, T, C) to (B, T, C); `cache` is this block's keys and values, (B, H, capacity, D) each."""
+        batch, tokens, width = x.shape
+        qkv = self.c_attn(x).view(batch, tokens, 3, self.n_head, width // self.n_head)  # (B, T, 3, H, D)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
+        if cache is not None:
+            for kept, new in zip(cache, (k, v), strict=True):
+                if steps.start is not None:
+                    kept[:, :, steps.start : steps.end] = new
+                else:
+                    rows = torch.arange(batch, device=x.device)[:, None]
+                    kept[rows, :, steps.positions] = new.transpose(1, 2)
+            k, v = (kept[:, :, : steps.end] for kept in cache)  # (B, H, S, D)
+        y = self._attend(q, k, v, steps)  # (B, H, T, D)
+        return self.c_proj(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
+        if self.attention != "eager":
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=steps.mask, is_causal=steps.is_causal)
+        scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])  # (B, H, T, S)
+        mask = steps.mask
+        if steps.is_causal:
+            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return F.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype) @ v
+
+
+class FeedForward(nn.Module):
+    """Four times as wide inside, with the tanh form of GELU that GPT-2 was trained with."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, T, C) to (B, T, C)."""
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a layer norm and added to its input."""
+
+    def __init__(self, config: GPT2Config, attention: Attention) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attn = SelfAttention(config, attention)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, steps: Steps, cache: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Map x (B, T, C) to (B, T, C)."""
+        x = x + self.attn(self.ln_1(x), steps, cache)  # (B, T, C)
+        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
+
+
+class GPT2(nn.Module):
+    """GPT-2 with a tied head. Weights keep the hub's names, each linear transposed to (out, in)."""
+
+    def __init__(self, config: GPT2Config, *, attention: Attention = "sdpa") -> None:
+        super().__init__()
+        self.config = config
+        self.attention = attention
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.h = nn.ModuleList(Block(config, attention) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Logits (B, T, V) of every token of `input_ids` (B, T)."""
+        return self.head(self.hidden(input_ids, cache))
+
+    def hidden(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """The last block's output behind the final layer norm, (B, T, C).
+
+        With a cache the tokens follow what it holds, and their keys and values are added to it; a call with ragged
+        prompts padded on the right is followed by setting `cache.lengths` to the true lengths.
+        """
+        tokens = input_ids.shape[1]
+        steps = Steps(cache, tokens, input_ids.device)
+        limit = self.config.n_positions if cache is None else cache.capacity
+        if steps.end > limit:
+            raise UsageError(f"{steps.end} tokens do not fit {limit} positions; shorten the prompt or generate fewer")
+        x = self.wte(input_ids) + self.wpe(steps.positions)  # (B, T, C)
+        with _kernels(self.attention):
+            for index, block in enumerate(self.h):
+                x = block(x, steps, None if cache is None else (cache.keys[index], cache.values[index]))
+        if cache is not None:
+            cache.lengths = [length + tokens for length in cache.lengths]
+        return self.ln_f(x)  # type: ignore[no-any-return]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., C): the token embedding once more."""
+        return F.linear(hidden, self.wte.weight)
+
+    def new_cache(self, batch_size: int, capacity: int) -> KVCache:
+        """An empty cache in the dtype and on the device of the embedding."""
+        weight = self.wte.weight
+        return KVCache(self.config, batch_size, capacity, dtype=weight.dtype, device=weight.device)
+
+
+@contextlib.contextmanager
+def _kernels(attention: Attention) -> Iterator[None]:
+    """Force the flash kernel where it was asked for; otherwise PyTorch chooses."""
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION) if attention == "flash" else contextlib.nullcontext():
+        yield
+
+
+def why_not_native(config: Mapping[str, Any]) -> str | None:
+    """The first reason why a `config.json` describes something else than this file's GPT-2, or None."""
+    wanted: dict[str, tuple[Any, ...]] = {
+        "model_type": ("gpt2",),
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+        "n_inner": (None, 4 * config.get("n_embd", 768)),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "add_cross_attention": (False,),
+        "tie_word_embeddings": (True,),
+    }
+    for key, values in wanted.items():
+        if key in config and config[key] not in values:
+            return f"{key} is {config[key]!r}, not {values[-1]!r}"
+    return None if "model_type" in config else "it has no model_type"
+
+
+def config_from_hub(config: Mapping[str, Any]) -> GPT2Config:
+    """The shape that a `config.json` describes; FileFormatError where a figure is not a positive number."""
+    figures = {}
+    for name, default in vars(GPT2Config()).items():
+        value = config.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise FileFormatError(f"config.json: {name} is {value!r}, not a positive number")
+        figures[name] = type(default)(value)
+    return GPT2Config(**figures)
+
+
+def state_from_hub(tensors: Mapping[str, Tensor], config: GPT2Config) -> dict[str, Tensor]:
+    """A state dict for `GPT2` from the hub's tensors (Conv1D weights, (in, out), transposed).
+
+    Every key and shape is checked: FileFormatError names what is missing, unknown or of another shape.
+    """
+    found = {key.removeprefix("transformer."): tensor for key, tensor in tensors.items()}
+    head = found.pop("lm_head.weight", None)
+    if head is not None and "wte.weight" in found and not torch.equal(head, found["wte.weight"]):
+        raise FileFormatError("lm_head.weight differs from wte.weight: the head of a GPT-2 is tied")
+    # old files carry the causal mask as a buffer
+    found = {key: tensor for key, tensor in found.items() if not key.endswith((".attn.bias", ".attn.masked_bias"))}
+    with torch.device("meta"):
+        shapes = {key: tuple(value.shape) for key, value in GPT2(config).state_dict().items()}
+    missing, unknown = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes.keys())
+    if missing or unknown:
+        raise FileFormatError(f"not the weights of this GPT-2: missing {_some(missing)}; unknown {_some(unknown)}")
+    state = {}
+    for key, shape in shapes.items():
+        tensor = found[key]
+        tensor = tensor.t().contiguous() if is_conv1d(key) else tensor
+        if tuple(tensor.shape) != shape:
+            raise FileFormatError(f"{key} has shape {tuple(found[key].shape)}; the configuration says {shape}")
+        state[key] = tensor
+    return state
+
+
+def state_to_hub(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `state_from_hub`: names and layout that transformers' `GPT2LMHeadModel` reads."""
+    return {
+        f"transformer.{key}": (tensor.t() if is_conv1d(key) else tensor).detach().contiguous().cpu()
+        for key, tensor in state.items()
+    }
+
+
+def is_conv1d(key: str) -> bool:
+    """Whether the hub keeps this weight as a Conv1D, that is, transposed."""
+    return key.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
+
+
+def random_state(config: GPT2Config, *, seed: int = 0) -> dict[str, Tensor]:
+    """Seeded random weights as GPT-2 was initialised: N(0, 0.02), residual projections narrower by sqrt(2 · layers)."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in GPT2(config).state_dict().items()}
+    state = {}
+    for key, shape in shapes.items():
+        if key.endswith("bias"):
+            state[key] = torch.zeros(shape)
+        elif ".ln_" in f".{key}":
+            state[key] = torch.ones(shape)
+        else:
+            std = 0.02 / math.sqrt(2 * config.n_layer) if key.endswith("c_proj.weight") else 0.02
+            state[key] = torch.empty(shape).normal_(0, std, generator=generator)
+    return state
+
+
+def from_state(state: Mapping[str, Tensor], config: GPT2Config, *, attention: Attention = "sdpa") -> GPT2:
+    """A GPT2 that takes the tensors of `state` as they are (no copy), in evaluation mode, without gradients."""
+    with torch.device("meta"):
+        model = GPT2(config, attention=attention)
+    model.load_state_dict(state, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def _some(names: list[str]) -> str:
+    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "nothing"
