@@ -1,0 +1,93 @@
+"""Models by name: `models["tiny"].load("cpu", "sdpa")`. Importing this costs nothing; loading imports torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchsuite.errors import UsageError
+from benchsuite.registry import Registry
+
+if TYPE_CHECKING:
+    from benchsuite.models.gpt2 import Attention
+    from benchsuite.models.language_model import LanguageModel
+
+HUB_IDS = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+}
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from. `name` is what cells are called by; a random model has no quality to measure."""
+
+    name: str
+    load: Callable[[str, Attention], LanguageModel]  # (device, attention)
+    random: bool = False
+
+
+models: Registry[ModelSource] = Registry("model")
+
+
+def _embedded(device: str, attention: Attention) -> LanguageModel:
+    from benchsuite.models.resolve import load_directory
+
+    return load_directory(Path(__file__).parent / "tiny", "tiny", device=device, attention=attention)
+
+
+models.register("tiny", ModelSource("tiny", _embedded))
+
+
+@models.family("|".join(map(re.escape, HUB_IDS)), examples=HUB_IDS)
+def _known(match: re.Match[str]) -> ModelSource:
+    return _from_hub(match[0], HUB_IDS[match[0]])
+
+
+@models.family(r"random:(.+)", examples=[f"random:{name}" for name in ("tiny", *HUB_IDS)])
+def _random(match: re.Match[str]) -> ModelSource:
+    if match[1] not in ("tiny", *HUB_IDS):
+        raise UsageError(f"no shape for {match[0]!r}; known shapes: {', '.join(('tiny', *HUB_IDS))}")
+
+    def load(device: str, attention: Attention) -> LanguageModel:
+        from benchsuite.models.resolve import load_random
+
+        return load_random(match[1], device=device, attention=attention)
+
+    return ModelSource(match[0], load, random=True)
+
+
+@models.family(r"\.{1,2}|(?:\.{0,2}|~)/.*|.*/")
+def _directory(match: re.Match[str]) -> ModelSource:
+    path = Path(match[0]).expanduser().resolve()
+    if not path.is_dir():
+        raise UsageError(f"model {match[0]!r}: no such directory; name one in Hugging Face layout, or a hub id")
+
+    def load(device: str, attention: Attention) -> LanguageModel:
+        from benchsuite.models.resolve import load_directory
+
+        return load_directory(path, path.name, device=device, attention=attention)
+
+    return ModelSource(path.name, load)
+
+
+@models.family(r"[\w.-]+/[\w.-]+|[\w./-]+/[\w.-]+")
+def _hub_id_or_directory(match: re.Match[str]) -> ModelSource:
+    if Path(match[0]).is_dir() or match[0].count("/") > 1:
+        return models[f"./{match[0]}"]
+    return _from_hub(match[0], match[0])
+
+
+def _from_hub(name: str, hub_id: str) -> ModelSource:
+    def load(device: str, attention: Attention) -> LanguageModel:
+        from benchsuite.models.resolve import fetch, load_directory
+
+        return load_directory(fetch(hub_id), name, device=device, attention=attention)
+
+    return ModelSource(name, load)

@@ -1,0 +1,229 @@
+"""Score and generate, whatever the family: everything an evaluation asks of a model.
+
+A family gives three primitives (`hidden`, `head`, `new_cache`); scoring and generating are functions over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchsuite.errors import DataError, NumericalError, UsageError
+from benchsuite.models.tokenizer import TextTokenizer
+
+HEAD_ROWS = 256  # positions whose logits exist at once: 256 x 50,257 float32 are 51 MB, which stays near the caches
+
+
+class Cache(Protocol):
+    """What a model remembers of the tokens that it has seen, row by row."""
+
+    lengths: list[int]
+
+    def keep(self, rows: list[int]) -> None:
+        """Keep only `rows`, in that order."""
+
+    def start_from(self, prefix: Any) -> None:
+        """Begin every row with the one row of `prefix`."""
+
+
+class LanguageModel(Protocol):
+    """A causal language model with its tokenizer; `module` is what a precision is applied to."""
+
+    name: str
+    tokenizer: TextTokenizer
+    n_positions: int
+    vocab_size: int
+    fingerprint: str  # SHA-256 of the weights as they were loaded
+
+    @property
+    def module(self) -> nn.Module:
+        """All of the weights."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def hidden(self, input_ids: Tensor, cache: Any | None = None) -> Tensor:
+        """Final hidden states (B, T, C) of input_ids (B, T), which follow what the cache holds and are added to it."""
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., C)."""
+
+    def new_cache(self, batch_size: int, capacity: int) -> Any:
+        """An empty cache for `capacity` tokens a row."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Log-likelihoods (nats) of a sequence's scored tokens, and whether each was the most likely one."""
+
+    log_likelihood: NDArray[np.float64]  # (n,)
+    greedy: NDArray[np.bool_]  # (n,)
+
+    @property
+    def total(self) -> float:
+        """The sum over the scored tokens."""
+        return float(self.log_likelihood.sum())
+
+
+@dataclass(frozen=True)
+class Sequenced:
+    """Token ids of which those from index `first` on are scored, each given all before it; `first` is at least 1."""
+
+    ids: Sequence[int]
+    first: int = 1
+
+
+@torch.inference_mode()
+def score(
+    model: LanguageModel, sequences: Sequence[Sequenced], *, batch_size: int, prefix: Sequence[int] = ()
+) -> Iterator[tuple[int, Scored]]:
+    """Score sequences; yields (index, Scored) batch by batch, longest first, so that a caller can show progress.
+
+    `prefix` is shared by all and goes before each: its keys and values are computed once. Logits exist for
+    `HEAD_ROWS` positions at a time. Raises DataError for a sequence that does not fit the context, NumericalError for
+    NaN or infinite logits.
+    """
+    for index, sequence in enumerate(sequences):
+        if sequence.first + len(prefix) < 1 or len(sequence.ids) + len(prefix) > model.n_positions + 1:
+            raise DataError(
+                f"sequence {index}: {len(prefix)} + {len(sequence.ids)} tokens with the first scored at "
+                f"{sequence.first} do not fit a context of {model.n_positions} with at least one token before it"
+            )
+    shared = _prefix_cache(model, prefix[:-1]) if prefix else None
+    # the prefix's last token opens every row: its hidden state predicts the row's first token
+    opening = list(prefix[-1:])
+    for rows in batches([len(sequence.ids) for sequence in sequences], batch_size):
+        batch = [sequences[row] for row in rows]
+        inputs = [(opening + list(sequence.ids))[:-1] for sequence in batch]
+        input_ids = pad(inputs, model.device)  # (B, T)
+        cache = None
+        if shared is not None and shared.lengths[0]:
+            cache = model.new_cache(len(rows), shared.lengths[0] + input_ids.shape[1])
+            cache.start_from(shared)
+        hidden = model.hidden(input_ids, cache)  # (B, T, C)
+        spans = [
+            range(sequence.first + len(opening) - 1, len(row)) for sequence, row in zip(batch, inputs, strict=True)
+        ]
+        flat = torch.cat([hidden[b, span.start : span.stop] for b, span in enumerate(spans)])  # (N, C)
+        targets = torch.tensor(
+            [token for sequence in batch for token in sequence.ids[sequence.first :]], device=model.device
+        )  # (N,)
+        log_likelihood, greedy = score_hidden(model, flat, targets)
+        edges = np.cumsum([0, *map(len, spans)])
+        for row, start, stop in zip(rows, edges[:-1], edges[1:], strict=True):
+            yield row, Scored(log_likelihood[start:stop], greedy[start:stop])
+
+
+def score_hidden(
+    model: LanguageModel, hidden: Tensor, targets: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-likelihoods (N,) in float64 of targets (N,) after hidden states (N, C), and whether each was the argmax."""
+    losses, greedy = [], []
+    for states, wanted in zip(torch.split(hidden, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
+        logits = model.head(states).float()  # (n, V)
+        losses.append(F.cross_entropy(logits, wanted, reduction="none"))
+        greedy.append(logits.argmax(dim=-1) == wanted)
+    if not losses:
+        return np.zeros(0), np.zeros(0, dtype=bool)
+    loss = torch.cat(losses).double().cpu().numpy()
+    if not np.isfinite(loss).all():
+        raise NumericalError(
+            f"{model.name}: the logits are NaN or infinite; "
+            "the weights are damaged, or this precision overflows on this model"
+        )
+    return -loss, torch.cat(greedy).cpu().numpy()
+
+
+@torch.inference_mode()
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    prefix: Sequence[int] = (),
+    finished: Callable[[list[int]], bool] | None = None,
+) -> Iterator[tuple[int, list[int]]]:
+    """Continue prompts greedily; yields (index, new token ids) batch by batch, longest prompt first.
+
+    A row ends after `max_new_tokens`, behind an end-of-text token (not returned), where the context is full, or when
+    `finished(new ids)` says so; it then leaves the batch. `prefix` is shared by all prompts and computed once.
+    """
+    if max_new_tokens < 1:
+        raise UsageError(f"max_new_tokens is {max_new_tokens}; ask for at least one token")
+    for index, prompt in enumerate(prompts):
+        if not prompt or len(prefix) + len(prompt) > model.n_positions:
+            raise DataError(
+                f"prompt {index}: {len(prefix)} + {len(prompt)} tokens; at least one token is needed and "
+                f"{model.n_positions} fit the context"
+            )
+    shared = _prefix_cache(model, prefix) if prefix else None
+    for rows in batches([len(prompt) for prompt in prompts], batch_size):
+        longest = len(prefix) + max(len(prompts[row]) for row in rows)
+        cache = model.new_cache(len(rows), min(model.n_positions, longest + max_new_tokens))
+        if shared is not None:
+            cache.start_from(shared)
+        input_ids = pad([prompts[row] for row in rows], model.device)  # (B, T)
+        hidden = model.hidden(input_ids, cache)  # (B, T, C)
+        cache.lengths = [len(prefix) + len(prompts[row]) for row in rows]
+        last = torch.tensor([len(prompts[row]) - 1 for row in rows], device=hidden.device)
+        state = hidden[torch.arange(len(rows), device=hidden.device), last]  # (B, C)
+        new: dict[int, list[int]] = {row: [] for row in rows}
+        alive = list(rows)
+        while True:
+            tokens = next_tokens(model, state)
+            going = []
+            for at, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
+                if token == model.tokenizer.end_of_text_id:
+                    continue
+                new[row].append(token)
+                full = len(new[row]) == max_new_tokens or cache.lengths[at] == model.n_positions
+                if not full and not (finished and finished(new[row])):
+                    going.append(at)
+            if not going:
+                break
+            if len(going) < len(alive):
+                alive = [alive[at] for at in going]
+                cache.keep(going)
+                tokens = tokens[going]
+            state = model.hidden(tokens[:, None], cache)[:, 0]  # (B, C)
+        yield from new.items()
+
+
+def next_tokens(model: LanguageModel, state: Tensor) -> Tensor:
+    """The most likely next tokens (B,) after hidden states (B, C); NumericalError where the logits are NaN."""
+    logits = model.head(state)  # (B, V)
+    best, tokens = logits.max(dim=-1)
+    if not torch.isfinite(best).all():
+        raise NumericalError(f"{model.name}: the logits are NaN or infinite while generating")
+    return tokens
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Indices in batches, longest first: rows of like length share a batch, and memory runs out early or never."""
+    if batch_size < 1:
+        raise UsageError(f"the batch size is {batch_size}; it must be at least 1")
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def pad(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Token ids (B, T), padded on the right with zeros, which nothing to their left sees."""
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=torch.int64, device=device)
+
+
+def _prefix_cache(model: LanguageModel, prefix: Sequence[int]) -> Any:
+    cache = model.new_cache(1, max(len(prefix), 1))
+    if prefix:
+        model.hidden(torch.tensor([list(prefix)], device=model.device), cache)
+    return cache

@@ -1,0 +1,180 @@
+"""A directory, a hub id or a shape becomes a model; what cannot be had is an error that says what was tried."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from benchsuite.errors import FileFormatError, UnavailableError
+from benchsuite.models import gpt2
+from benchsuite.models.gpt2 import GPT2, Attention, KVCache
+from benchsuite.models.language_model import LanguageModel
+from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+
+TINY = Path(__file__).parent / "tiny"
+FETCHED = ["*.safetensors", "*.safetensors.index.json", "*.json", "merges.txt"]
+
+
+class NativeModel:
+    """This project's own GPT-2 behind the `LanguageModel` protocol."""
+
+    def __init__(self, name: str, module: GPT2, tokenizer: TextTokenizer, fingerprint: str) -> None:
+        self.name, self.module, self.tokenizer, self.fingerprint = name, module, tokenizer, fingerprint
+        self.n_positions, self.vocab_size = module.config.n_positions, module.config.vocab_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.module.wte.weight.device
+
+    def hidden(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Final hidden states (B, T, C) of input_ids (B, T)."""
+        return self.module.hidden(input_ids, cache)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., C)."""
+        return self.module.head(hidden)
+
+    def new_cache(self, batch_size: int, capacity: int) -> KVCache:
+        """An empty cache for `capacity` tokens a row."""
+        return self.module.new_cache(batch_size, capacity)
+
+
+def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
+    """The model of a directory in Hugging Face layout: our own GPT-2 where it is one, else through transformers.
+
+    Raises UnavailableError where a file is missing, FileFormatError where one is damaged or does not fit the others.
+    """
+    from benchsuite.quant.files import is_quantized, restore
+
+    config = read_config(path)
+    if gpt2.why_not_native(config) is None and (is_quantized(config) or "quantization_config" not in config):
+        shape = gpt2.config_from_hub(config)
+        tokenizer = load_tokenizer(path)
+        check_vocabulary(tokenizer, shape.vocab_size, path)
+        tensors = read_tensors(path)
+        try:
+            if is_quantized(config):
+                module = gpt2.from_state(gpt2.random_state(shape), shape, attention=attention)
+                restore(module, config, tensors)
+            else:
+                module = gpt2.from_state(_as_float32(gpt2.state_from_hub(tensors, shape)), shape, attention=attention)
+        except FileFormatError as error:
+            raise FileFormatError(f"{path}: {error}") from error
+        return NativeModel(name, module.to(device), tokenizer, fingerprint(path))
+    from benchsuite.models.transformers_model import load_transformers
+
+    return load_transformers(path, name, device=device, attention=attention)
+
+
+def load_random(shape: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
+    """Seeded random weights in a known shape, with the embedded model's tokenizer: for speed and memory only."""
+    tokenizer = load_tokenizer(TINY)
+    config = gpt2.config_from_hub(read_config(TINY)) if shape == "tiny" else gpt2.CONFIGS[shape]
+    module = gpt2.from_state(gpt2.random_state(config), config, attention=attention)
+    return NativeModel(
+        f"random:{shape}", module.to(device), tokenizer, hashlib.sha256(repr(config).encode()).hexdigest()
+    )
+
+
+def fetch(hub_id: str) -> Path:
+    """The local snapshot of a hub repository: from the cache, or downloaded; safetensors, never a pickle.
+
+    `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TOKEN` mean what they mean everywhere. Raises UnavailableError.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=FETCHED))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        tried = "the cache only (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else "the cache, then the hub"
+        raise UnavailableError(
+            f"model {hub_id!r} is not here: tried {tried}, in {constants.HF_HUB_CACHE}: {_first_line(error)}. "
+            f"With a network, `hf download {hub_id}` fetches it; or name a directory with --model PATH/"
+        ) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The `config.json` of a model directory."""
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{path}: no config.json; a model directory in Hugging Face layout has one") from error
+    except ValueError as error:
+        raise FileFormatError(f"{file}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise FileFormatError(f"{file}: a JSON object was wanted, found {type(config).__name__}")
+    return config
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a model directory: the shards that its index names, or `model.safetensors`."""
+    index, single = path / "model.safetensors.index.json", path / "model.safetensors"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise FileFormatError(f"{index}: not an index of safetensors files: {error}") from error
+        shards = [path / str(name) for name in names]
+        if any(shard.parent != path for shard in shards):
+            raise FileFormatError(f"{index}: names a file outside its directory")
+        if missing := [shard.name for shard in shards if not shard.is_file()]:
+            raise UnavailableError(f"{path}: the shards {', '.join(missing)} are missing; fetch the model again")
+        return shards
+    pickles = [file.name for file in path.glob("*.bin")]
+    found = f"; {pickles[0]} is a pickle, which is never loaded: convert it to safetensors" if pickles else ""
+    raise UnavailableError(f"{path}: no model.safetensors{found}")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a model directory's safetensors files, on the CPU; FileFormatError where one is damaged."""
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(path):
+        tensors |= _read_file(file)
+    return tensors
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 (hexadecimal) of the bytes of a model directory's weights."""
+    digest = hashlib.sha256()
+    for file in weight_files(path):
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_vocabulary(tokenizer: TextTokenizer, vocab_size: int, path: Path) -> None:
+    """FileFormatError where the tokenizer makes ids that the embedding has no row for."""
+    if tokenizer.vocab_size > vocab_size:
+        raise FileFormatError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens but the model's embedding has {vocab_size} rows; "
+            "they belong to different models"
+        )
+
+
+def _read_file(file: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{file}: truncated or not a safetensors file: {error}; fetch it again") from error
+
+
+def _as_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights are held in fp32 until a precision says otherwise."""
+    return {key: tensor.float() for key, tensor in state.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,130 @@
+"""Any causal language model of transformers behind the `LanguageModel` protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.models.gpt2 import Attention
+from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+
+ATTENTION_NAMES: dict[Attention, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "flash_attention_2"}
+
+
+class TransformersCache:
+    """transformers' dynamic cache, the rows' true lengths, and which of its columns hold a token of the row."""
+
+    def __init__(self, batch_size: int, capacity: int) -> None:
+        self.past = transformers.DynamicCache()
+        self.capacity = capacity
+        self.lengths = [0] * batch_size
+        self.widths: list[tuple[int, list[int]]] = []  # per call: columns, and how many of them each row really has
+
+    def keep(self, rows: list[int]) -> None:
+        """Keep only `rows`, in that order."""
+        self._settle()
+        self.past.batch_select_indices(torch.tensor(rows))
+        self.lengths = [self.lengths[row] for row in rows]
+        self.widths = [(width, [real[row] for row in rows]) for width, real in self.widths]
+
+    def start_from(self, prefix: TransformersCache) -> None:
+        """Begin every row with the one row of `prefix`."""
+        prefix._settle()
+        rows = len(self.lengths)
+        for index, layer in enumerate(prefix.past.layers):
+            self.past.update(layer.keys.repeat(rows, 1, 1, 1), layer.values.repeat(rows, 1, 1, 1), index)
+        self.lengths = prefix.lengths * rows
+        self.widths = [(width, real * rows) for width, real in prefix.widths]
+
+    def columns(self, tokens: int, device: torch.device) -> Tensor:
+        """The attention mask (B, S) of a call that adds `tokens` to what is held: padding is 0."""
+        self._settle()
+        held = [
+            [flag for width, real in self.widths for flag in [1] * real[row] + [0] * (width - real[row])]
+            for row in range(len(self.lengths))
+        ]
+        return torch.tensor([row + [1] * tokens for row in held], device=device)
+
+    def add(self, tokens: int) -> None:
+        """Count a call's `tokens`; the caller may then lower `lengths` to the rows' true ones."""
+        self.widths.append((tokens, [tokens] * len(self.lengths)))
+        self.lengths = [length + tokens for length in self.lengths]
+
+    def _settle(self) -> None:
+        """Where `lengths` was lowered after the last call, that call's columns at the right are padding."""
+        if self.widths:
+            width, real = self.widths[-1]
+            excess = [sum(flags[row] for _, flags in self.widths) - length for row, length in enumerate(self.lengths)]
+            self.widths[-1] = (width, [count - over for count, over in zip(real, excess, strict=True)])
+
+
+class TransformersModel:
+    """A `transformers` model: base model and output head, with the tokenizer of its directory."""
+
+    def __init__(self, name: str, module: nn.Module, tokenizer: TextTokenizer, fingerprint: str) -> None:
+        self.name, self.module, self.tokenizer, self.fingerprint = name, module, tokenizer, fingerprint
+        config: Any = module.config
+        self.n_positions = int(config.max_position_embeddings)
+        self.vocab_size = int(config.vocab_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    def hidden(self, input_ids: Tensor, cache: TransformersCache | None = None) -> Tensor:
+        """Final hidden states (B, T, C) of input_ids (B, T)."""
+        base: Any = self.module.base_model
+        if cache is None:
+            return base(input_ids=input_ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+        tokens = input_ids.shape[1]
+        if max(cache.lengths) + tokens > min(cache.capacity, self.n_positions):
+            raise UsageError(f"{max(cache.lengths) + tokens} tokens do not fit {self.n_positions} positions")
+        starts = torch.tensor(cache.lengths, device=input_ids.device)
+        output = base(
+            input_ids=input_ids,
+            attention_mask=cache.columns(tokens, input_ids.device),
+            position_ids=starts[:, None] + torch.arange(tokens, device=input_ids.device),
+            past_key_values=cache.past,
+            use_cache=True,
+        )
+        cache.add(tokens)
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., C)."""
+        module: Any = self.module
+        return module.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+
+    def new_cache(self, batch_size: int, capacity: int) -> TransformersCache:
+        """An empty cache; `capacity` is only checked against, the cache grows as it is filled."""
+        return TransformersCache(batch_size, capacity)
+
+
+def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
+    """The causal language model of a directory, in fp32 unless it is quantized; no remote code, no pickle."""
+    from benchsuite.models.resolve import check_vocabulary, fingerprint, read_config
+
+    config = read_config(path)
+    dtype = None if "quantization_config" in config else torch.float32
+    try:
+        module = transformers.AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation=ATTENTION_NAMES[attention],
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except ImportError as error:
+        raise UnavailableError(f"{path}: transformers needs another library for it: {error}") from error
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        raise FileFormatError(f"{path}: transformers {transformers.__version__} cannot load it: {error}") from error
+    tokenizer = load_tokenizer(path)
+    check_vocabulary(tokenizer, module.config.vocab_size, path)
+    return TransformersModel(name, module.to(device).requires_grad_(False).eval(), tokenizer, fingerprint(path))
