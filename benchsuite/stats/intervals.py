@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from benchsuite.errors import NumericalError
-
-Interval = tuple[float, float]
+from benchsuite.stats.effects import Interval
 
 
 @dataclass(frozen=True)
