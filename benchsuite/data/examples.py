@@ -18,10 +18,15 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 @dataclass(frozen=True)
 class Document:
-    """One text for language modelling: `text` is what is scored; `rows` are the raw rows it was put together from."""
+    """One text for language modelling.
+
+    `text` is what is scored as a document; `rows` are the raw rows that it was put together from and `original` the
+    page whose words and bytes are counted, where these differ from the text.
+    """
 
     text: str
     rows: tuple[str, ...] = ()
+    original: str = ""
 
 
 @dataclass(frozen=True)
