@@ -1,0 +1,185 @@
+"""The matrix: options become one frozen `Matrix`, which expands into ordered, named points. No heavy import."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchsuite.data import datasets
+from benchsuite.data.examples import TASKS, Task
+from benchsuite.errors import UnknownNameError, UsageError
+from benchsuite.models import models
+from benchsuite.quant.precision import precisions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ATTENTIONS = ("eager", "sdpa", "flash")
+REFERENCE = "fp32"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much to measure where nothing is said: names, a limit of examples, and rounds of the clock."""
+
+    precisions: tuple[str, ...]
+    datasets: tuple[str, ...]
+    limit: int | None
+    rounds: int  # at least 8: fewer cannot tell two runs apart
+
+
+EMBEDDED = ("prose", "arithmetic", "headlines", "instructions")
+PROFILES = {
+    "quick": Profile(("fp32", "absmax8-row", "bnb-nf4"), EMBEDDED, limit=24, rounds=8),
+    "default": Profile(
+        ("fp32", "bf16", "fp16", "absmax8", "absmax8-row", "zeropoint8", "absmax4", "nf4-g64", "bnb-int8", "bnb-nf4"),
+        EMBEDDED,
+        limit=100,
+        rounds=8,
+    ),
+    "full": Profile(("*",), EMBEDDED, limit=None, rounds=20),
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a bench test's marker says: the task whose datasets it runs over (None: no dataset), its batch sizes, and
+    whether the reference precision is one of its cells."""
+
+    task: Task | None = None
+    batch_sizes: tuple[int, ...] = (8,)
+    reference: bool = True
+
+    def __post_init__(self) -> None:
+        if self.task is not None and self.task not in TASKS:
+            raise UnknownNameError("task", str(self.task), TASKS)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of the matrix, as names; fields that a question does not vary are left at None."""
+
+    model: str
+    precision: str
+    dataset: str | None
+    attention: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Everything that the command line and `[tool.benchsuite]` say about what is measured."""
+
+    profile: str
+    models: tuple[str, ...]
+    precisions: tuple[str, ...]
+    datasets: tuple[str, ...]
+    attentions: tuple[str, ...]
+    batch_sizes: tuple[int, ...] | None  # None: each question's own
+    device: str
+    limit: int | None
+    rounds: int
+
+    def points(self, question: Question) -> Iterator[Point]:
+        """The points of a question, at its own batch sizes unless told otherwise."""
+        chosen = [name for name in self.datasets if datasets[name].task == question.task] if question.task else [None]
+        for model, attention, precision, dataset, batch_size in itertools.product(
+            self.models, self.attentions, self.precisions, chosen, self.batch_sizes or question.batch_sizes
+        ):
+            if question.reference or precision != REFERENCE:
+                yield Point(model, precision, dataset, attention, batch_size)
+
+    def identify(self, point: Point, question: Question) -> str:
+        """`model-precision-dataset`, then what else varies; stable whatever the order of options."""
+        parts = [models[point.model].name, point.precision, datasets[point.dataset].name if point.dataset else None]
+        if self.attentions != ("sdpa",):
+            parts.append(point.attention)
+        if len(self.batch_sizes or question.batch_sizes) > 1:
+            parts.append(f"batch{point.batch_size}")
+        return "-".join(filter(None, parts))
+
+    def order(self, params: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Where a cell's model stands in the run: one quantized model after the other, the reference first."""
+        return (
+            self.models.index(params["model"]),
+            self.attentions.index(params["attention"]),
+            self.precisions.index(params["precision"]),
+        )
+
+
+def read_settings(root: Path) -> dict[str, Any]:
+    """The table `[tool.benchsuite]` of `root`'s pyproject.toml, or nothing where there is none."""
+    path = root / "pyproject.toml"
+    if not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    settings = table.get("tool", {}).get("benchsuite", {})
+    if not isinstance(settings, dict):
+        raise UsageError(f"{path}: [tool.benchsuite] is to be a table")
+    return settings
+
+
+def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matrix:
+    """The matrix of the command line's `options` (None or empty: not given), then `settings`, then the profile.
+
+    Raises UsageError for a value that cannot be, naming the nearest known names.
+    """
+    known = ("profile", "model", "precision", "dataset", "attention", "batch-size", "device", "limit")
+    for key in settings.keys() - {*known, "budgets"}:
+        raise UnknownNameError("setting in [tool.benchsuite]", key, known)
+    given = {**settings, **{key: value for key, value in options.items() if value not in (None, [])}}
+    name = given.get("profile", "default")
+    if name not in PROFILES:
+        raise UnknownNameError("profile", str(name), PROFILES)
+    profile = PROFILES[name]
+    matrix = Matrix(
+        profile=name,
+        models=models.select(_texts(given, "model") or ["tiny"]),
+        precisions=_reference_first(precisions.select(_texts(given, "precision") or profile.precisions)),
+        datasets=datasets.select(_texts(given, "dataset") or profile.datasets),
+        attentions=tuple(_texts(given, "attention")) or ("sdpa",),
+        batch_sizes=tuple(_count(size, "batch-size") for size in _texts(given, "batch-size")) or None,
+        device=str(given.get("device", "auto")),
+        limit=_count(given["limit"], "limit") if "limit" in given else profile.limit,
+        rounds=profile.rounds,
+    )
+    for attention in matrix.attentions:
+        if attention not in ATTENTIONS:
+            raise UnknownNameError("attention", attention, ATTENTIONS)
+    if not matrix.models:
+        raise UsageError("no model is selected; name one with --model")
+    for chosen, kind in ((matrix.models, "models"), (matrix.datasets, "datasets")):
+        labels = [(models if kind == "models" else datasets)[name].name for name in chosen]
+        if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+            raise UsageError(f"two {kind} are both called {repeated[0]!r}; rename a directory or measure them apart")
+    return matrix
+
+
+def _reference_first(names: tuple[str, ...]) -> tuple[str, ...]:
+    """What the others are compared with is measured before them."""
+    return tuple(sorted(names, key=lambda name: name != REFERENCE))
+
+
+def _texts(given: Mapping[str, Any], key: str) -> list[str]:
+    value = given.get(key, [])
+    parts = value if isinstance(value, list) else [value]
+    return [part.strip() for entry in parts for part in str(entry).split(",") if part.strip()]
+
+
+def _count(value: Any, key: str) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1:
+        raise UsageError(f"{key} is {value!r}; a whole number of at least 1 was wanted")
+    return count

@@ -1,0 +1,119 @@
+"""Peak memory: of a fresh process on the CPU, of the allocator on CUDA.
+
+`python -m benchsuite.measure.memory` is the fresh process: it reads what to do as JSON from its standard input and
+answers with one JSON line, so that nothing of the measuring process is counted.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchsuite.errors import UnavailableError
+from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, prompts_of, time_generation
+
+if TYPE_CHECKING:
+    from benchsuite.models.language_model import LanguageModel
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+Work = tuple[str | None, int]  # a dataset (None: generation) and a batch size
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model and a precision to load, and the pieces of work to do with it."""
+
+    model: str
+    precision: str
+    attention: str
+    limit: int | None
+    works: tuple[Work, ...]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes of the fresh process: at most in its whole life (loading and quantizing too), and while it worked."""
+
+    process_bytes: int
+    working_bytes: int
+
+
+def peaks_of_fresh_process(job: Job) -> dict[Work, Peak]:
+    """Load, quantize and do each piece of work once in a fresh process; its peak resident set sizes.
+
+    Raises UnavailableError where the kernel does not tell them, or where the process died.
+    """
+    if not os.access(_RESET, os.W_OK):
+        raise UnavailableError("the peak memory of a process is read from Linux's /proc, which is not here")
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchsuite.measure.memory"],
+        input=json.dumps(asdict(job)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UnavailableError(f"the process that measures memory ended with {finished.returncode}: {last}")
+    answer = json.loads(finished.stdout.splitlines()[-1])
+    peaks = [Peak(process_bytes=answer["process"], working_bytes=working) for working in answer["working"]]
+    return dict(zip(job.works, peaks, strict=True))
+
+
+def peak_of_allocator(device: torch.device, run: Callable[[], object]) -> Peak:
+    """Bytes that CUDA's allocator held at most while `run` ran, what was resident before included."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    torch.cuda.synchronize(device)
+    peak = torch.cuda.max_memory_allocated(device)
+    return Peak(process_bytes=peak, working_bytes=peak)
+
+
+def main() -> None:
+    """The fresh process: a `Job` in, the peaks out."""
+    from benchsuite.measure.resident import load
+
+    asked = json.load(sys.stdin)
+    job = Job(**{**asked, "works": tuple(map(tuple, asked["works"]))})
+    model, _ = load(job.model, job.precision, "cpu", job.attention)
+    process, working = _peak_bytes(), []
+    for dataset, batch_size in job.works:
+        run = _work(model, dataset, batch_size, job.limit)
+        gc.collect()
+        _RESET.write_text("5", encoding="ascii")  # proc(5): the peak becomes what is resident now
+        run()
+        working.append(_peak_bytes())
+    print(json.dumps({"process": max([process, *working]), "working": working}))
+
+
+def _work(model: LanguageModel, dataset: str | None, batch_size: int, limit: int | None) -> Callable[[], object]:
+    from benchsuite.data import datasets
+    from benchsuite.evals import evaluation_for
+
+    if dataset is None:
+        prompts = prompts_of(model, count=batch_size, length=PROMPT_TOKENS)
+        return lambda: time_generation(model, prompts, new_tokens=NEW_TOKENS)
+    examples = datasets[dataset].load("test", limit)
+    run: Callable[[], object] = evaluation_for(examples.task).work(model, examples, batch_size=batch_size).run
+    return run
+
+
+def _peak_bytes() -> int:
+    line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""One model at a time: load it, apply a precision, keep it until another is wanted."""
+
+from __future__ import annotations
+
+import functools
+import gc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from benchsuite.errors import UnavailableError
+from benchsuite.models import models
+from benchsuite.models.language_model import generate
+from benchsuite.quant.precision import precisions
+
+if TYPE_CHECKING:
+    from benchsuite.models.gpt2 import Attention
+    from benchsuite.models.language_model import LanguageModel
+    from benchsuite.quant.apply import Coverage
+
+CALIBRATION_WINDOWS = 64
+SAMPLE_PROMPT = "Once upon a time"
+SAMPLE_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is resident: a model in a precision, and how much of it the precision covers."""
+
+    key: tuple[str, str, str, str]
+    model: LanguageModel
+    coverage: Coverage
+
+    @functools.cached_property
+    def sample_text(self) -> str:
+        """What the model says: a few greedy tokens after a fixed prompt."""
+        prompt = self.model.tokenizer.encode(SAMPLE_PROMPT)
+        [(_, tokens)] = generate(self.model, [prompt], max_new_tokens=SAMPLE_TOKENS, batch_size=1)
+        return self.model.tokenizer.decode(tokens)
+
+
+class Resident:
+    """Holds at most one model, so that a matrix needs the memory of its largest cell and no more."""
+
+    def __init__(self) -> None:
+        self._loaded: Loaded | None = None
+
+    def get(self, model: str, precision: str, device: str, attention: str) -> Loaded:
+        """The model in that precision, from the last call where it is the same."""
+        key = (model, precision, device, attention)
+        if self._loaded is None or self._loaded.key != key:
+            self.drop()
+            self._loaded = Loaded(key, *load(model, precision, device, attention))
+        return self._loaded
+
+    def drop(self) -> None:
+        """Give the memory back."""
+        self._loaded = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def load(model: str, precision: str, device: str, attention: str) -> tuple[LanguageModel, Coverage]:
+    """A model with a precision applied; UnavailableError where this machine cannot run the two together."""
+    if reason := precisions[precision].unavailable(device):
+        raise UnavailableError(f"{precision}: {reason}")
+    loaded = models[model].load(device, cast("Attention", attention))
+    coverage = apply_precision(loaded, precision, device)
+    _try_attention(loaded, attention)
+    return loaded, coverage
+
+
+def apply_precision(model: LanguageModel, precision: str, device: str) -> Coverage:
+    """Apply a precision to a loaded model, in place."""
+    coverage = precisions[precision].apply(model.module, device=device, calibration=lambda: calibration_windows(model))
+    model.module.to(device)
+    return coverage
+
+
+def calibration_windows(model: LanguageModel) -> torch.Tensor:
+    """Token windows (N, T) from the train split of the embedded stories: never from a split that is scored."""
+    from benchsuite.data import datasets
+
+    stories = datasets["prose"].load("train", 8 * CALIBRATION_WINDOWS)
+    texts = [getattr(story, "text", "") for story in stories.items]
+    tokens = [token for ids in model.tokenizer.encode_batch(texts) for token in [model.tokenizer.end_of_text_id, *ids]]
+    length = min(model.n_positions, len(tokens))
+    count = min(CALIBRATION_WINDOWS, len(tokens) // length)
+    return torch.tensor(tokens[: count * length], device=model.device).view(count, length)
+
+
+@torch.inference_mode()
+def _try_attention(model: LanguageModel, attention: str) -> None:
+    """A kernel that was forced and cannot run is found out before anything is measured."""
+    if attention == "flash":
+        try:
+            model.hidden(torch.zeros((1, 2), dtype=torch.int64, device=model.device))
+        except RuntimeError as error:
+            raise UnavailableError(f"flash attention cannot run here: {str(error).splitlines()[0]}") from error

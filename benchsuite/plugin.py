@@ -1,0 +1,265 @@
+"""The pytest plugin: options become the matrix, the matrix becomes tests, what they find goes into the JSON.
+
+It is loaded by every pytest run of an environment that has benchsuite, so nothing heavy is imported here: torch and
+its kin come in with the first cell that runs.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchsuite.errors import BenchsuiteError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from benchsuite.data.examples import Examples
+    from benchsuite.matrix import Matrix
+    from benchsuite.session import RunningCell, Session
+
+AXES = ("model", "precision", "dataset", "attention", "batch_size")
+OPTIONS = ("model", "precision", "dataset", "attention", "batch_size", "device", "limit", "profile")
+MATRIX = pytest.StashKey["Matrix"]()
+SESSION = pytest.StashKey["Session"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Everything that a matrix is made of."""
+    group = parser.getgroup("benchsuite", "benchsuite: model x precision x dataset")
+    several = {"action": "append", "default": [], "metavar": "NAMES"}
+    group.addoption("--model", help="models: names, comma lists, globs, hub ids, directories, random:NAME", **several)
+    group.addoption("--precision", help="precisions: names, comma lists, globs", **several)
+    group.addoption("--dataset", help="datasets: names, comma lists, globs", **several)
+    group.addoption("--attention", help="eager, sdpa, flash (the flash kernel forced)", **several)
+    group.addoption("--batch-size", help="batch sizes, instead of each question's own", **several)
+    group.addoption("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
+    group.addoption("--limit", metavar="N", help="at most N examples of each dataset; the record says so")
+    group.addoption("--profile", metavar="NAME", help="quick, default or full: what is measured where nothing is said")
+    group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "benchsuite(task, batch_sizes, reference): a question of the matrix (benchsuite.matrix.Question)",
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """An unknown name is a usage error before anything is collected."""
+    from benchsuite.matrix import read_settings
+
+    options = vars(session.config.option)
+    if any(options.get(name) for name in OPTIONS) or read_settings(session.config.rootpath):
+        _matrix(session.config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a question over its points of the matrix."""
+    marker = metafunc.definition.get_closest_marker("benchsuite")
+    if marker is not None:
+        from benchsuite.matrix import Question
+
+        try:
+            question = Question(**marker.kwargs)
+        except (TypeError, UsageError) as error:
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: {error}") from error
+        matrix = _matrix(metafunc.config)
+        points = list(matrix.points(question))
+        axes = [axis for axis in AXES if axis in metafunc.fixturenames]
+        values = [[getattr(point, axis) for axis in axes] for point in points]
+        metafunc.parametrize(axes, values, indirect=True, ids=[matrix.identify(point, question) for point in points])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order cells so that one model in one precision is resident at a time; other tests keep their places."""
+    empty = [item for item in items if _is_cell(item) and not isinstance(_params(item).get("model"), str)]
+    if empty:  # a question whose task no selected dataset has
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
+    places = [index for index, item in enumerate(items) if _is_cell(item)]
+    if empty and not places:
+        raise pytest.UsageError("the matrix selects nothing: no question fits the selected datasets; see --list-matrix")
+    if places:
+        matrix = _matrix(config)
+        cells = sorted((items[index] for index in places), key=lambda item: matrix.order(_params(item)))
+        for index, item in zip(places, cells, strict=True):
+            items[index] = item
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out about the device before anything runs."""
+    cells = [item for item in session.items if _is_cell(item)]
+    option = session.config.option
+    if cells and not (option.collectonly or option.list_matrix):
+        from benchsuite.session import Session
+
+        try:
+            session.config.stash[SESSION] = Session(_matrix(session.config), session.config, cells)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Print the matrix and stop, where that was asked for."""
+    if not session.config.option.list_matrix:
+        return None
+    cells = [item for item in session.items if _is_cell(item)]
+    for item in cells:
+        print(item.name.removeprefix("test_"))
+    print(f"{len(cells)} cells")
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """A cell that cannot run here is skipped with the reason; whatever else went wrong fails it with its cause."""
+    with _named_outcomes(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """As for the setup."""
+    with _named_outcomes(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Keep the record of a cell that did not finish: what is missing is said, never left out."""
+    report: pytest.TestReport = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is not None and _is_cell(item) and report.outcome != "passed":
+        session.did_not_finish(item, report)
+    return report
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest, precision: str, attention: str, device: str) -> Any:
+    """The language model of this cell, in this cell's precision; one is resident at a time."""
+    return _session(request).loaded(request.param, precision, device, attention).model
+
+
+@pytest.fixture
+def precision(request: pytest.FixtureRequest) -> str:
+    """The name of this cell's precision."""
+    return str(request.param)
+
+
+@pytest.fixture
+def attention(request: pytest.FixtureRequest) -> str:
+    """The attention kernel of this cell: eager, sdpa or flash."""
+    return str(request.param)
+
+
+@pytest.fixture
+def batch_size(request: pytest.FixtureRequest) -> int:
+    """How many sequences this cell handles at a time."""
+    return int(request.param)
+
+
+@pytest.fixture
+def dataset(request: pytest.FixtureRequest) -> Examples:
+    """The test split of this cell's dataset, at most `--limit` examples."""
+    return _session(request).examples(request.param)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """Where the cell runs: cpu, cuda …"""
+    return _session(request).device
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest, benchmark: Any, batch_size: int) -> RunningCell:  # noqa: ARG001  an axis
+    """The measurement of this cell: call one of its methods, its record goes into the benchmark's `extra_info`."""
+    return _session(request).open_cell(request.node, benchmark)
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Leave out the clock frequency of the moment: it made the same machine look like another one."""
+    for name in ("hz_actual", "hz_actual_friendly"):
+        machine_info.get("cpu", {}).pop(name, None)
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Add the cells that were skipped or failed, and make the file strict JSON."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.finish_json(output_json)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_group_stats(benchmarks: list[dict[str, Any]]) -> None:
+    """Let `--benchmark-group-by=param:x` meet benchmarks that have no such parameter."""
+    for benchmark in benchmarks:
+        benchmark["params"] = collections.defaultdict(lambda: None, benchmark["params"] or {})
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    """The table: a row per cell, each figure beside its change against the reference precision."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.print_table()
+
+
+def _matrix(config: pytest.Config) -> Matrix:
+    """The matrix of this run, made once."""
+    if MATRIX not in config.stash:
+        from benchsuite.matrix import make_matrix, read_settings
+
+        try:
+            given = {name.replace("_", "-"): getattr(config.option, name) for name in OPTIONS}
+            config.stash[MATRIX] = make_matrix(given, read_settings(config.rootpath))
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[MATRIX]
+
+
+def _session(request: pytest.FixtureRequest) -> Session:
+    session = request.config.stash.get(SESSION, None)
+    if session is None:
+        raise pytest.UsageError("the fixtures of benchsuite belong to tests marked with @pytest.mark.benchsuite")
+    return session
+
+
+def _is_cell(item: pytest.Item) -> bool:
+    return item.get_closest_marker("benchsuite") is not None
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec else {}
+
+
+@contextlib.contextmanager
+def _named_outcomes(item: pytest.Item) -> Iterator[None]:
+    if not _is_cell(item):
+        yield
+        return
+    try:
+        yield
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    except BenchsuiteError as error:
+        pytest.fail(str(error), pytrace=False)
+    except (MemoryError, RuntimeError) as error:
+        if cause := memory_ran_out(error):
+            item.config.stash[SESSION].drop()
+            pytest.fail(f"memory ran out in this cell: {cause}; try a smaller --batch-size", pytrace=False)
+        raise
+
+
+def memory_ran_out(error: BaseException) -> str | None:
+    """The first line of an error that means that memory ran out, on the CPU or on the GPU; else None."""
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in signs):
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return None

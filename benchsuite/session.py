@@ -1,0 +1,202 @@
+"""One run of the matrix: the resident model, the cell that is being measured, and every record that came of it."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from benchsuite.data import datasets
+from benchsuite.data.examples import Examples
+from benchsuite.matrix import Matrix
+from benchsuite.measure.cell import Measurement, quantizing
+from benchsuite.measure.machine import resolve_device
+from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
+from benchsuite.measure.resident import Loaded, Resident, apply_precision
+from benchsuite.models import models
+from benchsuite.models.language_model import LanguageModel
+from benchsuite.quant.apply import size_bytes
+from benchsuite.record import KEY, Cell, Record, Status, to_json
+from benchsuite.report.progress import Progress
+from benchsuite.report.table import print_summary
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+MODEL_AXES = ("model", "precision", "attention")
+CLOCK_BUDGET_S = 120.0  # slow work is repeated less often than the profile says
+
+
+class Session:
+    """Everything that one `pytest bench` holds between its cells."""
+
+    def __init__(self, matrix: Matrix, config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+        self.matrix = matrix
+        self._config = config
+        self._points = [params_of(item) for item in items]
+        self.device = resolve_device(matrix.device)
+        self.progress = Progress(config)
+        self._resident = Resident()
+        self._examples: dict[str, Examples] = {}
+        self._peaks: dict[Job, dict[Work, Peak]] = {}
+        self._records: dict[str, Record] = {}
+
+    def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
+        """The model in that precision, loaded now unless it is resident."""
+        with self.progress.showing(f"loading {models[model].name} in {precision}"):
+            return self._resident.get(model, precision, device, attention)
+
+    def examples(self, dataset: str) -> Examples:
+        """The test split of a dataset, at most the matrix's limit of examples."""
+        if dataset not in self._examples:
+            with self.progress.showing(f"reading {dataset}"):
+                self._examples[dataset] = datasets[dataset].load("test", self.matrix.limit)
+        return self._examples[dataset]
+
+    def peak(self, point: Mapping[str, Any]) -> Peak:
+        """The peak of one point's work; one fresh process does all work of the run for a model in a precision."""
+        alike = [other for other in self._points if all(other[axis] == point[axis] for axis in MODEL_AXES)]
+        works = dict.fromkeys((other.get("dataset"), other["batch_size"]) for other in alike)
+        job = Job(point["model"], point["precision"], point["attention"], self.matrix.limit, tuple(works))
+        if job not in self._peaks:
+            with self.progress.showing(f"measuring the memory of {job.precision} in a fresh process"):
+                self._peaks[job] = peaks_of_fresh_process(job)
+        return self._peaks[job][point.get("dataset"), point["batch_size"]]
+
+    def drop(self) -> None:
+        """Give back the resident model's memory."""
+        self._resident.drop()
+
+    def open_cell(self, item: pytest.Item, benchmark: BenchmarkFixture) -> RunningCell:
+        """Begin to measure the cell of a bench test."""
+        return RunningCell(self, item, benchmark)
+
+    def keep(self, item: pytest.Item, record: Record) -> None:
+        """Keep a finished record."""
+        self._records[item.nodeid] = record
+
+    def did_not_finish(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Keep the record of a cell that was skipped or failed before all was measured, with the reason."""
+        if item.nodeid not in self._records:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            status: Status = "skipped" if report.outcome == "skipped" else "failed"
+            reason = reason.removeprefix("Skipped: ").strip()
+            self._records[item.nodeid] = Record(cell_of(self, item), status=status, reason=reason)
+
+    def finish_json(self, output_json: dict[str, Any]) -> None:
+        """Put the cells that were skipped or failed into pytest-benchmark's JSON, and make it strict."""
+        unmeasured = [to_json(record) for record in self._records.values() if record.status != "passed"]
+        output_json.update(without_nan({**output_json, KEY: {"unmeasured": unmeasured}}))
+
+    def print_table(self) -> None:
+        """The table of this run, as wide as the terminal, or as wide as it needs to be in a file."""
+        writer = self._config.get_terminal_writer()
+        text = io.StringIO()
+        width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, 160)
+        print_summary(list(self._records.values()), Console(file=text, force_terminal=writer.hasmarkup, width=width))
+        writer.line()
+        writer.write(text.getvalue())
+
+
+class RunningCell:
+    """What a bench test holds: its methods measure, and what they find is written when the test passed."""
+
+    def __init__(self, session: Session, item: pytest.Item, benchmark: BenchmarkFixture) -> None:
+        self._session, self._item, self._benchmark = session, item, benchmark
+        self._measurement = Measurement(cell_of(session, item))
+        self._point = params_of(item)
+
+    def measure_dataset(self, model: LanguageModel, examples: Examples) -> None:
+        """Quality over the examples, once; then the speed and memory of one representative batch."""
+        measurement = self._measurement
+        measurement.identify(self._loaded(), examples)
+        if not models[self._point["model"]].random:
+            with self._session.progress.showing(measurement.cell.label()) as step:
+                measurement.evaluate(model, examples, step)
+        run = measurement.time_work(model, examples, self.clock)
+        measurement.gauge_memory(model, run, lambda: self._session.peak(self._point))
+        self._finish()
+
+    def measure_generation(self, model: LanguageModel) -> None:
+        """Prefill, decode and latency per token."""
+        measurement = self._measurement
+        measurement.identify(self._loaded())
+        run = measurement.time_generation(model, self.clock)
+        measurement.gauge_memory(model, run, lambda: self._session.peak(self._point))
+        self._finish()
+
+    def measure_quantizing(self, model: LanguageModel) -> None:
+        """Seconds to quantize a freshly loaded model, bytes before and after."""
+        measurement = self._measurement
+        measurement.identify(self._loaded())
+        point, device = self._point, self._session.device
+        fresh: list[LanguageModel] = []
+
+        def reload() -> None:
+            fresh[:] = [models[point["model"]].load(device, point["attention"])]
+
+        seconds = self.clock(lambda: apply_precision(fresh[0], point["precision"], device), setup=reload)
+        reload()
+        before, after = size_bytes(fresh[0].module), size_bytes(model.module)
+        measurement.metrics |= quantizing(seconds, before, after, measurement.coverage)
+        self._finish()
+
+    def clock(self, run: Callable[[], Any], setup: Callable[[], None] | None = None) -> list[float]:
+        """Seconds of each round of `run` under pytest-benchmark's clock, after one round of warm-up."""
+        if setup:
+            setup()
+        start = time.perf_counter()
+        run()
+        first = time.perf_counter() - start
+        rounds = max(1, min(self._session.matrix.rounds, int(CLOCK_BUDGET_S / max(first, 1e-9))))
+        with self._session.progress.showing(f"{self._measurement.cell.label()}: {rounds} rounds of the clock"):
+            self._benchmark.pedantic(run, setup=setup, rounds=rounds)
+        stats = self._benchmark.stats
+        return list(stats.stats.data) if stats else [first]  # no statistics with --benchmark-disable
+
+    def _loaded(self) -> Loaded:
+        point = self._point
+        return self._session.loaded(point["model"], point["precision"], self._session.device, point["attention"])
+
+    def _finish(self) -> None:
+        """The record is whole: into the benchmark's JSON with it."""
+        record = self._measurement.record()
+        self._benchmark.extra_info[KEY] = to_json(record)
+        self._session.keep(self._item, record)
+
+
+def params_of(item: pytest.Item) -> Mapping[str, Any]:
+    """The names that a bench test was parametrized with."""
+    params: Mapping[str, Any] = item.callspec.params  # type: ignore[attr-defined]
+    return params
+
+
+def cell_of(session: Session, item: pytest.Item) -> Cell:
+    """The cell that a bench test measures."""
+    point = params_of(item)
+    dataset = point.get("dataset")
+    return Cell(
+        question=item.originalname.removeprefix("test_"),  # type: ignore[attr-defined]
+        model=models[point["model"]].name,
+        precision=point["precision"],
+        dataset=datasets[dataset].name if dataset else "",
+        attention=point["attention"],
+        batch_size=point["batch_size"],
+        device=session.device,
+        limit=session.matrix.limit if dataset else None,
+    )
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON value with null for each NaN and infinity, which JSON does not have."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(entry) for entry in value]
+    return value
