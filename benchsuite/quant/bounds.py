@@ -1,0 +1,93 @@
+"""How far a quantized weight, or a product with it, can be from the true one: proofs, not measurements.
+
+Notation: u = 2**-24 is the unit roundoff of float32 and fl() a result rounded to it; rint() rounds to the nearest
+integer, ties to even; A is the largest magnitude of a group. Weights of 16 bits are exact in float32, where all
+arithmetic is done. Every bound is a float32 tensor that is itself rounded up, by the slack in its constant.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Scales are float32 with 16 significant bits, cut towards zero, and never below the smallest normal number: a product
+# of such a scale with an integer of up to 8 bits is exact in float32.
+SCALE_BITS = 16
+SMALLEST_SCALE = torch.finfo(torch.float32).tiny
+_CUT = 2.0 ** (1 - SCALE_BITS)  # the largest relative loss of cutting
+_UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
+_HALF_SUBNORMAL = {torch.float32: 0.0, torch.bfloat16: 2.0**-134, torch.float16: 2.0**-25}
+
+
+def absmax_bound(absmax: Tensor, qmax: int) -> Tensor:
+    """The bound of `Absmax` for groups whose largest magnitude is `absmax`: half a step.
+
+    Proof. Let t = fl(A / qmax), s = max(cut(t), 2**-126) with cut(t) in [t (1 - 2**-15), t]. Where s = cut(t), s <= A /
+    qmax: otherwise fl() rounded A / qmax up to a number s of 16 bits, so that qmax · s, exact in float32, lay above A
+    by less than u · A, which is less than the distance of A to the next float32. The code is c = rint(fl(w / s)). |w /
+    s| <= (A / qmax) / s · qmax <= qmax (1 + 2**-14), so c needs no clamping and |fl(w / s) - w / s| <= (qmax + 1) u.
+    Hence |w / s - c| <= 1/2 + (qmax + 1) u. The product c · s is exact (|c| < 2**8, s has 16 bits and is normal), so |w
+    - c · s| <= s (1/2 + (qmax + 1) u) with s <= max(A / qmax, 2**-126).
+    """
+    step = (absmax / qmax).clamp(min=SMALLEST_SCALE)
+    return step * (0.5 + (qmax + 4) * 2.0**-23)
+
+
+def zero_point_bound(low: Tensor, high: Tensor, levels: int) -> Tensor:
+    """The bound of `ZeroPoint` for groups from `low` <= 0 to `high` >= 0, codes to `levels`: a little over half a step.
+
+    Proof. Let t = fl((high - low) / levels), s = cut(t) or, where rint(fl(high / s)) - rint(fl(low / s)) < levels, the
+    next smaller number of 16 bits, and never below 2**-126. With x = fl(w / s), z = -rint(fl(low / s)) the code is c =
+    min(rint(x) + z, levels), not below 0 because rounding is monotone. If c = rint(x) + z, then |x - (c - z)| <= 1/2.
+    Otherwise 0 < x - (c - z) <= fl(high / s) - levels - rint(fl(low / s)) <= (high - low) / s - levels + 1/2 + 2**-16,
+    the last term for two quotients of at most 2**8 rounded to float32. Where s = cut(t), (high - low) / s <= levels (1
+    + 2**-15 + 2**-23); where s was made smaller once more, the quotients were less than levels + 2**-16 apart before,
+    and as much again holds after. So |w / s - (c - z)| <= 1/2 + levels · 2**-15 + 2**-14, and the product (c - z) · s
+    is exact (|c - z| < 2**8). Where it exceeds the largest float32 it is saturated to it, which brings it nearer to w.
+    """
+    step = (high.double() - low.double()).div(levels).float().clamp(min=SMALLEST_SCALE)
+    return step * (0.5 + levels * _CUT + 2.0**-14)
+
+
+def code_book_bound(absmax: Tensor, half_widest_gap: float, smallest_divisor: float) -> Tensor:
+    """The bound of a code book on [-1, 1] that holds both ends, scaled by `absmax`: half the widest gap times absmax.
+
+    Proof. x = fl(w · fl(1 / A)) is within 2**-22 + 2**-23 of w / A: each rounding is at most u relative, except that 1
+    / A is subnormal for A > 2**126 and then off by 2**-150, which is 2**-22 relative. The nearest value v of the book
+    to x, by midpoints rounded to float32, has |x - v| <= half the widest gap + u. fl(v · A) is off by u · A, or by
+    2**-150 <= u · A where the product is subnormal. Together less than (half the widest gap + 2**-20) A. bitsandbytes
+    divides by no less than 1e-38. Below it |x| <= |w / A|, the nearest v is not further from w / A than 1, and rounding
+    to the grid of subnormals, on which w and A lie, does not carry the error past A.
+    """
+    return torch.where(absmax < smallest_divisor, absmax, absmax * (half_widest_gap + 2.0**-20))
+
+
+def dynamic_scale_bound(absmax: Tensor, values: Tensor, block: int, smallest_divisor: float) -> Tensor:
+    """What double quantization of the scales `absmax` (R, G) adds to a code book's bound; `values` is the 8-bit map.
+
+    Proof. A weight decodes to v · S' in place of v · S with |v| <= 1: off by at most |S - S'|. S - mean is divided by
+    the largest magnitude M of its block of 256, and the map holds values to both sides of [-1, 1] at most its widest
+    half gap or, below its first value, 1 + values[0] away. Five roundings of numbers not larger than M + |mean| stay
+    under 2**-20 of it. Where M is below `smallest_divisor` the value is only known to lie between 0 and the true one's
+    neighbour: off by at most M.
+    """
+    if absmax.numel() == 0:
+        return absmax
+    offset = absmax.double().mean().float()
+    flat = (absmax - offset).abs().reshape(-1)
+    largest = torch.stack([part.max() for part in torch.split(flat, block)]).repeat_interleave(block)[: flat.numel()]
+    furthest = max(float(values.diff().max()) / 2, 1 + float(values[0]))
+    bound = torch.where(largest < smallest_divisor, largest, largest * furthest) + (largest + offset) * 2.0**-20
+    return bound.view(absmax.shape)
+
+
+def rounding_bound(bound: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """The bound after dequantizing to `dtype`, which must be able to hold the weight.
+
+    Proof. The float32 value v has |v| <= |w| + bound and is rounded to the nearest of `dtype`: off by at most its unit
+    roundoff times |v|, or half its smallest subnormal. Saturation at the largest value of `dtype` only brings v nearer.
+    """
+    if dtype == torch.float32:
+        return bound
+    unit = _UNIT_ROUNDOFF[dtype]
+    return bound + (bound + weight.abs().float()) * (unit * (1 + 2.0**-20)) + _HALF_SUBNORMAL[dtype]

@@ -1,0 +1,161 @@
+"""The grids that weights are rounded to: evenly spaced (absmax, zero-point) and code books (NF4, FP4).
+
+A grid turns a weight into `Packed`, named tensors of codes and scales, and back. Arithmetic is float32 whatever the
+weight's dtype, so that nothing overflows and a 16-bit weight enters exactly. Values dequantized to float32 are a fixed
+point: quantizing them again gives the same values, except where a zero-point grid saturates and with double
+quantization. Evenly spaced scales have 16 significant bits for that reason (see `benchsuite.quant.bounds`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from benchsuite.errors import QuantizationError
+from benchsuite.quant import bounds
+from benchsuite.quant.groups import Group, check_group, decode_rows, elementwise_bound, encode_rows, ranges
+from benchsuite.quant.packing import SUPPORTED_BITS
+
+Packed = dict[str, Tensor]
+
+
+class Grid(Protocol):
+    """What a grid has to offer, one's own too; the built-in ones are frozen dataclasses."""
+
+    def quantize(self, weight: Tensor) -> Packed:
+        """Codes and scales of a floating-point `weight` (..., C); QuantizationError for NaN, infinity and integers."""
+        ...
+
+    def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The weight (shape) that `packed` stands for, in `dtype`."""
+        ...
+
+    def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Float32 tensor in the shape of `weight`: |w - dequantize(quantize(w), dtype)| is never larger."""
+        ...
+
+
+@dataclass(frozen=True)
+class Absmax:
+    """Symmetric: scale = absmax / qmax, codes -qmax to qmax with qmax 127, 7 or 3.
+
+    `packed`: `codes` int8 (R, C), or of fewer bits uint8 (R, packed) with qmax + 1 added; `scale` float32 (R, G).
+    """
+
+    bits: int = 8
+    group: Group = "row"
+
+    def __post_init__(self) -> None:
+        _check_bits(self.bits)
+        check_group(self.group)
+
+    @property
+    def qmax(self) -> int:
+        """The largest code."""
+        return (1 << self.bits - 1) - 1
+
+    @property
+    def offset(self) -> int:
+        """What is added to a code where it is stored: codes of fewer than 8 bits are packed without sign."""
+        return 0 if self.bits == 8 else self.qmax + 1
+
+    def quantize(self, weight: Tensor) -> Packed:
+        """Codes and scales of `weight` (..., C)."""
+        codes, scale = encode_rows(weight, self.group, self.bits, self.parameters, self.codes, signed=self.bits == 8)
+        return {"codes": codes, "scale": scale}
+
+    def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor]:
+        """The scales of groups with smallest and largest weight `low` and `high`: float32 of 16 significant bits."""
+        absmax = torch.maximum(high, -low)
+        return (_cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
+
+    def codes(self, x: Tensor, scale: Tensor) -> Tensor:
+        """Codes of `x` as whole float32 numbers, `offset` added; overwrites `x`."""
+        return x.div_(scale).round_().add_(self.offset) if self.offset else x.div_(scale).round_()
+
+    def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The weight in `dtype`: code · scale."""
+
+        def values(codes: Tensor, scale: Tensor) -> Tensor:
+            x = codes.float()
+            return (x.sub_(self.offset) if self.offset else x).mul_(scale)
+
+        return decode_rows(packed["codes"], self.group, self.bits, shape, dtype, values, packed["scale"])
+
+    def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Half a step; proof in `bounds.absmax_bound`."""
+        low, high = ranges(weight, self.group)
+        return elementwise_bound(bounds.absmax_bound(torch.maximum(high, -low), self.qmax), weight, self.group, dtype)
+
+
+@dataclass(frozen=True)
+class ZeroPoint:
+    """Asymmetric with an integer zero point: codes 0 to 2**bits - 1 span the range, widened to hold zero.
+
+    `packed`: `codes` uint8 (R, packed), `scale` float32 (R, G), `zero_point` uint8 (R, G).
+    """
+
+    bits: int = 8
+    group: Group = "row"
+
+    def __post_init__(self) -> None:
+        _check_bits(self.bits)
+        check_group(self.group)
+
+    @property
+    def levels(self) -> int:
+        """The largest code."""
+        return (1 << self.bits) - 1
+
+    def quantize(self, weight: Tensor) -> Packed:
+        """Codes, scales and zero points of `weight` (..., C)."""
+        codes, scale, zero_point = encode_rows(weight, self.group, self.bits, self.parameters, self.codes)
+        return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
+
+    def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Scales and zero points (both float32) of groups with smallest and largest weight `low` and `high`.
+
+        The scale is such that the codes 0 and 2**bits - 1 are both used: therefore a second quantizing changes nothing.
+        """
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        scale = _cut((high.double() - low.double()).div_(self.levels).float()).clamp_(min=bounds.SMALLEST_SCALE)
+        too_wide = (high / scale).round_() - (low / scale).round_() < self.levels
+        narrower = (scale.view(torch.int32) - _CUT_UNIT).view(torch.float32)
+        scale = torch.where(too_wide & (scale > bounds.SMALLEST_SCALE), narrower, scale)
+        return scale, (low / scale).round_().neg_()
+
+    def codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        """Codes of `x` as whole float32 numbers; overwrites `x`."""
+        return x.div_(scale).round_().add_(zero_point).clamp_(max=self.levels)
+
+    def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""
+        largest = torch.finfo(dtype).max
+
+        def values(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+            return codes.float().sub_(zero_point).mul_(scale).clamp_(-largest, largest)
+
+        parameters = (packed["scale"], packed["zero_point"].float())
+        return decode_rows(packed["codes"], self.group, self.bits, shape, dtype, values, *parameters)
+
+    def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Half a step and a little; proof in `bounds.zero_point_bound`."""
+        low, high = ranges(weight, self.group)
+        bound = bounds.zero_point_bound(low.clamp(max=0), high.clamp(min=0), self.levels)
+        return elementwise_bound(bound, weight, self.group, dtype)
+
+
+_CUT_UNIT = 1 << 24 - bounds.SCALE_BITS  # the last kept bit of a scale's significand, as an integer
+
+
+def _cut(scale: Tensor) -> Tensor:
+    """Cut positive `scale` towards zero to its leading significant bits."""
+    return scale.view(torch.int32).bitwise_and_(-_CUT_UNIT).view(torch.float32)
+
+
+def _check_bits(bits: int) -> None:
+    if bits not in SUPPORTED_BITS:
+        raise QuantizationError(f"{bits!r} bits are not supported; choose one of {SUPPORTED_BITS}")

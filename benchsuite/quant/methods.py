@@ -1,0 +1,66 @@
+"""The precisions of this project, each a frozen dataclass: what is asked for, without torch until it is applied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from benchsuite.quant.apply import Coverage
+    from benchsuite.quant.grids import Grid
+
+Calibration = Callable[[], "Tensor"]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """All parameters in one floating-point dtype; nothing is quantized."""
+
+    name: Literal["fp32", "bf16", "fp16"]
+
+    def unavailable(self, device: str) -> str | None:  # noqa: ARG002
+        """Never: every device has these dtypes."""
+        return None
+
+    def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:  # noqa: ARG002
+        """Cast `module` in place."""
+        import torch
+
+        from benchsuite.quant.apply import coverage, size_bytes
+
+        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        bytes_before, start = size_bytes(module), time.perf_counter()
+        module.to(device=device, dtype=dtypes[self.name])
+        return coverage(module, bytes_before=bytes_before, seconds=time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class OnGrid:
+    """Linear weights on a grid, made by `grid` when they are quantized, and a product that computes from them."""
+
+    name: str
+    grid: Callable[[], Grid]
+    product: Literal["weight_only", "w8a8", "llm_int8"] = "weight_only"
+    quantize_head: bool = False
+
+    def unavailable(self, device: str) -> str | None:  # noqa: ARG002
+        """Never: PyTorch alone is needed."""
+        return None
+
+    def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:  # noqa: ARG002
+        """Replace the linear layers of `module` in place."""
+        from benchsuite.quant import products
+        from benchsuite.quant.apply import quantize_linears
+        from benchsuite.quant.layers import QuantizedLinear
+
+        grid, product = self.grid(), getattr(products, self.product)
+        return quantize_linears(
+            module,
+            lambda linear: QuantizedLinear.of(linear, grid, product),
+            device=device,
+            quantize_head=self.quantize_head,
+        )

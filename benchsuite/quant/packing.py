@@ -1,0 +1,58 @@
+"""Codes of 8, 4 and 3 bits in bytes: one, two or eight thirds of a code to the byte, rows padded to whole bytes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SUPPORTED_BITS = (8, 4, 3)
+# codes that fill whole bytes together, and the bytes that they fill
+_CODES_PER_UNIT = {8: 1, 4: 2, 3: 8}
+_BYTES_PER_UNIT = {8: 1, 4: 1, 3: 3}
+
+
+def packed_width(columns: int, bits: int) -> int:
+    """Bytes of one packed row of `columns` codes."""
+    return -(-columns // _CODES_PER_UNIT[bits]) * _BYTES_PER_UNIT[bits]
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """Pack codes (R, C) of uint8, each below 2**bits, into uint8 (R, packed_width(C, bits)).
+
+    4 bits: the even column in the high nibble, as bitsandbytes keeps them. 3 bits: eight codes in three bytes, code i
+    of the eight at bits 3i to 3i+2 of the 24, little-endian. Padding codes are 0.
+    """
+    if bits == 8:
+        return codes
+    rows, columns = codes.shape
+    if short := -columns % _CODES_PER_UNIT[bits]:
+        codes = torch.nn.functional.pad(codes, (0, short))
+    width = packed_width(columns, bits)
+    if bits == 4:
+        pairs = codes.reshape(-1).view(torch.int16)  # (R·C/2): the even column is the low byte
+        return (pairs << 4 | pairs >> 8).to(torch.uint8).view(rows, width)
+    word = codes.reshape(-1).view(torch.int64)  # (R·C/8): eight codes, a byte each; the gaps close in three steps
+    word = (word | word >> 5) & 0x003F_003F_003F_003F
+    word = (word | word >> 10) & 0x0000_0FFF_0000_0FFF
+    word = (word | word >> 20) & 0xFF_FFFF
+    return word.view(torch.uint8).view(-1, 8)[:, :3].reshape(rows, width)
+
+
+def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
+    """The inverse of `pack`: uint8 codes (R, columns)."""
+    if bits == 8:
+        return packed
+    rows, width = packed.shape
+    packed = packed.reshape(-1)
+    if bits == 4:
+        wide = packed.to(torch.int16)
+        codes = (wide >> 4 | (wide & 0xF) << 8).view(torch.uint8)
+    else:
+        word = torch.zeros(packed.numel() // 3, 8, dtype=torch.uint8, device=packed.device)
+        word[:, :3] = packed.view(-1, 3)
+        wide = word.view(-1).view(torch.int64)  # (R·C/8)
+        wide = (wide | wide << 20) & 0x0000_0FFF_0000_0FFF
+        wide = (wide | wide << 10) & 0x003F_003F_003F_003F
+        wide = (wide | wide << 5) & 0x0707_0707_0707_0707
+        codes = wide.view(torch.uint8)
+    return codes.view(rows, width * _CODES_PER_UNIT[bits] // _BYTES_PER_UNIT[bits])[:, :columns]

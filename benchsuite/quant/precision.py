@@ -1,0 +1,83 @@
+"""The registry of precisions: how weights and arithmetic are held, by name. Importing it imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from benchsuite.quant.methods import Cast, OnGrid
+from benchsuite.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from benchsuite.quant.apply import Coverage
+    from benchsuite.quant.grids import Grid
+
+
+class Precision(Protocol):
+    """What the registry holds: a frozen dataclass, one's own too (entry-point group `benchsuite.precisions`)."""
+
+    @property
+    def name(self) -> str:
+        """As it is written after `--precision`."""
+        ...
+
+    def unavailable(self, device: str) -> str | None:
+        """Why this machine cannot run it on `device` ("cpu", "cuda"), in the library's own words; None where it can."""
+        ...
+
+    def apply(self, module: nn.Module, *, device: str, calibration: Callable[[], Tensor] | None = None) -> Coverage:
+        """Hold the weights of `module` this way, in place, on `device`, and say how much was covered.
+
+        `calibration()` gives token windows int64 (N, T) from a train split; methods that need none do not call it.
+        """
+        ...
+
+
+precisions: Registry[Precision] = Registry("precision")
+
+for _name in ("fp32", "bf16", "fp16"):
+    precisions.register(_name, Cast(_name))
+
+
+@precisions.family(
+    r"(absmax|zeropoint)(8|4|3)(?:-(row)|-g(\d+))?",
+    examples=[
+        *("absmax8", "absmax8-row", "absmax8-g128", "absmax4-g32", "absmax4-g128", "absmax3-g128"),
+        *("zeropoint8", "zeropoint8-row", "zeropoint4-g32", "zeropoint4-g128", "zeropoint3-g128"),
+    ],
+)
+def _evenly_spaced(match: re.Match[str]) -> Precision:
+    scheme, bits, row, size = match.groups()
+
+    def grid() -> Grid:
+        from benchsuite.quant.grids import Absmax, ZeroPoint
+
+        kind = Absmax if scheme == "absmax" else ZeroPoint
+        return kind(bits=int(bits), group=int(size) if size else "row" if row else "tensor")
+
+    return OnGrid(match[0], grid)
+
+
+@precisions.family(r"(nf4|fp4)-g(\d+)(-dq)?", examples=["nf4-g64", "nf4-g64-dq", "fp4-g64", "fp4-g64-dq"])
+def _code_book(match: re.Match[str]) -> Precision:
+    book, block, double = match.groups()
+
+    def grid() -> Grid:
+        from benchsuite.quant.code_books import CodeBook
+
+        return CodeBook("nf4" if book == "nf4" else "fp4", int(block), double_quantized=double is not None)
+
+    return OnGrid(match[0], grid)
+
+
+def _int8_rows() -> Grid:
+    from benchsuite.quant.grids import Absmax
+
+    return Absmax(bits=8, group="row")
+
+
+precisions.register("w8a8", OnGrid("w8a8", _int8_rows, product="w8a8"))
+precisions.register("llm-int8", OnGrid("llm-int8", _int8_rows, product="llm_int8"))
