@@ -1,0 +1,152 @@
+"""Our GPT-2 is transformers' GPT-2, with and without the cache."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.models import gpt2
+from benchsuite.models.gpt2 import ATTENTIONS, GPT2Config
+from benchsuite.models.resolve import TINY
+
+
+def check_same_logits(path: Path, attention: gpt2.Attention, tokens: int) -> None:
+    reference = transformers.GPT2LMHeadModel.from_pretrained(path, dtype=torch.float32).eval()
+    config = gpt2.config_from_hub(json.loads((path / "config.json").read_text()))
+    state = gpt2.state_from_hub(load_file(path / "model.safetensors"), config)
+    model = gpt2.from_state({key: value.float() for key, value in state.items()}, config, attention=attention)
+    ids = torch.randint(0, config.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids), reference(ids).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_logits_equal_transformers_on_random_weights(small_directory: Path, attention: gpt2.Attention) -> None:
+    check_same_logits(small_directory, attention, 64)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_logits_equal_transformers_on_the_embedded_model(attention: gpt2.Attention) -> None:
+    check_same_logits(TINY, attention, 512)
+
+
+def test_logits_equal_transformers_on_a_trained_model(shared: Path) -> None:
+    check_same_logits(shared / "models" / "gpt2-wt2", "sdpa", 1_024)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass(
+    attention: gpt2.Attention, small_config: GPT2Config, data: st.DataObject
+) -> None:
+    pieces = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=5))
+    model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config, attention=attention)
+    ids = torch.randint(0, small_config.vocab_size, (2, sum(pieces)), generator=torch.Generator().manual_seed(5))
+    cache = model.new_cache(2, sum(pieces))
+    with torch.inference_mode():
+        parts = [model(piece, cache) for piece in ids.split(pieces, dim=1)]
+        torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=15)
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5), keep_last=st.booleans())
+def test_rows_of_different_lengths_do_not_disturb_each_other(
+    small_config: GPT2Config, lengths: list[int], keep_last: bool
+) -> None:
+    model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config)
+    generator = torch.Generator().manual_seed(7)
+    rows = [torch.randint(0, small_config.vocab_size, (length + 2,), generator=generator) for length in lengths]
+    padded = torch.zeros(len(rows), max(lengths), dtype=torch.int64)
+    for at, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        padded[at, :length] = row[:length]
+    cache = model.new_cache(len(rows), max(lengths) + 2)
+    with torch.inference_mode():
+        model(padded, cache)
+        cache.lengths = list(lengths)
+        kept = [len(rows) - 1] if keep_last else list(range(len(rows)))
+        cache.keep(kept)
+        for step in range(2):
+            tokens = torch.stack([rows[at][lengths[at] + step] for at in kept])[:, None]
+            logits = model(tokens, cache)
+            for place, at in enumerate(kept):
+                alone = model(rows[at][None, : lengths[at] + step + 1])[0, -1]
+                torch.testing.assert_close(logits[place, 0], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_prefix_computed_once_serves_every_row(small_config: GPT2Config) -> None:
+    model = gpt2.from_state(gpt2.random_state(small_config), small_config)
+    prefix, tails = torch.arange(9)[None], torch.tensor([[11, 12], [13, 14], [15, 16]])
+    shared, cache = model.new_cache(1, 9), model.new_cache(3, 12)
+    with torch.inference_mode():
+        model.hidden(prefix, shared)
+        cache.start_from(shared)
+        together = model(tails, cache)
+        apart = model(torch.cat([prefix.expand(3, -1), tails], dim=1))[:, 9:]
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
+
+
+def test_more_tokens_than_the_context_are_refused(small_config: GPT2Config) -> None:
+    model = gpt2.from_state(gpt2.random_state(small_config), small_config)
+    with pytest.raises(UsageError, match="65 tokens do not fit 64 positions"):
+        model(torch.zeros(1, 65, dtype=torch.int64))
+    with pytest.raises(UsageError, match="do not fit the model's context of 64"):
+        model.new_cache(1, 65)
+
+
+@pytest.mark.parametrize(("name", "millions"), [("gpt2", 124), ("gpt2-medium", 355), ("gpt2-large", 774), ("gpt2-xl", 1_558)])
+def test_named_configurations_have_the_published_number_of_parameters(name: str, millions: int) -> None:
+    with torch.device("meta"):
+        model = gpt2.GPT2(gpt2.CONFIGS[name])
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6) == millions
+
+
+def test_weights_survive_the_way_to_the_hub_and_back(small_config: GPT2Config) -> None:
+    state = gpt2.random_state(small_config, seed=2)
+    back = gpt2.state_from_hub(gpt2.state_to_hub(state), small_config)
+    assert state.keys() == back.keys()
+    assert all(torch.equal(state[key], back[key]) for key in state)
+
+
+def test_a_missing_an_unknown_and_a_misshapen_key_are_named(small_config: GPT2Config) -> None:
+    tensors = gpt2.state_to_hub(gpt2.random_state(small_config))
+    with pytest.raises(FileFormatError, match=r"missing h\.1\.ln_2\.bias; unknown h\.9\.extra"):
+        gpt2.state_from_hub(
+            {k: v for k, v in tensors.items() if k != "transformer.h.1.ln_2.bias"} | {"h.9.extra": torch.zeros(1)},
+            small_config,
+        )
+    with pytest.raises(FileFormatError, match=r"h\.0\.mlp\.c_fc\.weight has shape \(48, 7\)"):
+        gpt2.state_from_hub(tensors | {"transformer.h.0.mlp.c_fc.weight": torch.zeros(48, 7)}, small_config)
+
+
+def test_a_head_that_is_not_tied_is_refused(small_config: GPT2Config) -> None:
+    tensors = gpt2.state_to_hub(gpt2.random_state(small_config))
+    with pytest.raises(FileFormatError, match="tied"):
+        gpt2.state_from_hub(tensors | {"lm_head.weight": torch.zeros(4_096, 48)}, small_config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"activation_function": "relu"}, "activation_function"),
+        ({"n_inner": 7}, "n_inner"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings"),
+        ({"model_type": "opt"}, "model_type"),
+    ],
+)
+def test_what_is_not_this_gpt2_says_why(changes: dict[str, object], reason: str) -> None:
+    assert reason in (gpt2.why_not_native({"model_type": "gpt2", **changes}) or "")
+
+
+@pytest.mark.parametrize("figure", ["12", 0, -1, None, True])
+def test_a_configuration_that_is_no_number_is_refused(figure: object) -> None:
+    with pytest.raises(FileFormatError, match="n_layer"):
+        gpt2.config_from_hub({"model_type": "gpt2", "n_layer": figure})

@@ -1,0 +1,102 @@
+"""Scoring and generating give the same numbers whatever the batch, the prefix and the family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from benchsuite.errors import DataError, NumericalError, UsageError
+from benchsuite.models.language_model import LanguageModel, Sequenced, generate, score
+from benchsuite.models.resolve import load_directory
+from benchsuite.models.transformers_model import load_transformers
+
+SEQUENCES = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16, 17], [18, 19, 20]]
+
+
+@pytest.fixture(params=["native", "transformers"])
+def model(request: pytest.FixtureRequest, small_directory: Path) -> LanguageModel:
+    if request.param == "native":
+        return load_directory(small_directory, "small")
+    return load_transformers(small_directory, "small", device="cpu", attention="sdpa")
+
+
+def totals(model: LanguageModel, sequences: list[Sequenced], **options: object) -> list[float]:
+    found = dict(score(model, sequences, **options))  # type: ignore[arg-type]
+    return [found[index].total for index in range(len(sequences))]
+
+
+def test_log_likelihoods_are_those_of_transformers(model: LanguageModel, small_directory: Path) -> None:
+    reference = transformers.GPT2LMHeadModel.from_pretrained(small_directory).eval()
+    found = dict(score(model, [Sequenced(ids, 2) for ids in SEQUENCES if len(ids) > 2], batch_size=2))
+    for index, ids in enumerate(ids for ids in SEQUENCES if len(ids) > 2):
+        with torch.inference_mode():
+            logs = reference(torch.tensor([ids])).logits[0].log_softmax(-1)
+        wanted = [logs[at - 1, ids[at]].item() for at in range(2, len(ids))]
+        np.testing.assert_allclose(found[index].log_likelihood, wanted, atol=1e-4)
+        assert found[index].greedy.tolist() == [logs[at - 1].argmax().item() == ids[at] for at in range(2, len(ids))]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_the_batch_size_does_not_change_a_score(model: LanguageModel, batch_size: int) -> None:
+    sequences = [Sequenced(ids) for ids in SEQUENCES]
+    np.testing.assert_allclose(
+        totals(model, sequences, batch_size=batch_size), totals(model, sequences, batch_size=2), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("prefix", [[1], [1, 2, 3]])
+def test_a_shared_prefix_is_the_same_as_writing_it_before_each_sequence(
+    model: LanguageModel, prefix: list[int]
+) -> None:
+    shared = totals(model, [Sequenced(ids, 0) for ids in SEQUENCES], batch_size=3, prefix=prefix)
+    written = totals(model, [Sequenced(prefix + ids, len(prefix)) for ids in SEQUENCES], batch_size=3)
+    np.testing.assert_allclose(shared, written, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("prefix", [[], [1, 2, 3]])
+def test_greedy_tokens_are_those_of_transformers(
+    model: LanguageModel, small_directory: Path, batch_size: int, prefix: list[int]
+) -> None:
+    reference = transformers.GPT2LMHeadModel.from_pretrained(small_directory).eval()
+    found = dict(generate(model, SEQUENCES, max_new_tokens=20, batch_size=batch_size, prefix=prefix))
+    for index, ids in enumerate(SEQUENCES):
+        wanted = reference.generate(
+            torch.tensor([prefix + ids]), max_new_tokens=20, do_sample=False, eos_token_id=model.tokenizer.end_of_text_id
+        )[0, len(prefix + ids) :].tolist()
+        assert found[index] == [token for token in wanted if token != model.tokenizer.end_of_text_id]
+
+
+def test_generation_stops_where_the_context_is_full(model: LanguageModel) -> None:
+    [(_, tokens)] = generate(model, [list(range(1, 61))], max_new_tokens=50, batch_size=1)
+    assert len(tokens) <= 64 - 60 + 1  # the last token needs no place of its own
+
+
+def test_generation_stops_where_the_caller_says_so(model: LanguageModel) -> None:
+    found = dict(generate(model, SEQUENCES, max_new_tokens=9, batch_size=4, finished=lambda new: len(new) >= 3))
+    assert all(len(tokens) <= 3 for tokens in found.values())
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs(model: LanguageModel) -> None:
+    with pytest.raises(DataError, match="sequence 1"):
+        list(score(model, [Sequenced([1, 2]), Sequenced(list(range(70)))], batch_size=1))
+    with pytest.raises(DataError, match="prompt 0"):
+        list(generate(model, [[]], max_new_tokens=1, batch_size=1))
+    with pytest.raises(UsageError, match="batch size"):
+        list(score(model, [Sequenced([1, 2])], batch_size=0))
+    with pytest.raises(UsageError, match="at least one token"):
+        list(generate(model, [[1]], max_new_tokens=0, batch_size=1))
+
+
+def test_damaged_weights_are_an_error_and_never_a_number(small_directory: Path) -> None:
+    model = load_directory(small_directory, "small")
+    with torch.no_grad():
+        model.module.wte.weight[3] = float("nan")  # type: ignore[union-attr, operator]
+    with pytest.raises(NumericalError, match="NaN or infinite"):
+        list(score(model, [Sequenced([3, 4])], batch_size=1))
+    with pytest.raises(NumericalError, match="NaN or infinite"):
+        list(generate(model, [[3, 4]], max_new_tokens=2, batch_size=1))
