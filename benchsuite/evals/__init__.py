@@ -1,0 +1,27 @@
+"""What is asked of a model, by the task of a dataset. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from benchsuite.data.examples import Task
+
+EVALUATIONS: dict[Task, str] = {
+    "lm": "benchsuite.evals.perplexity",
+    "exact-match": "benchsuite.evals.exact_match",
+    "classification": "benchsuite.evals.classification",
+    "instructions": "benchsuite.evals.instructions",
+}
+PRIMARY: dict[Task, str] = {
+    "lm": "perplexity",
+    "exact-match": "exact_match",
+    "classification": "accuracy",
+    "instructions": "exact_match",
+}
+"""The one metric of each task that a table has room for."""
+
+
+def evaluation_for(task: Task) -> Any:
+    """The module that evaluates a task: `evaluate(model, examples, …)` and `work(model, examples, …)`."""
+    return importlib.import_module(EVALUATIONS[task])

@@ -1,0 +1,141 @@
+"""Answers to prompts: generated until a stop string, and the log-likelihood of the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from benchsuite.errors import DataError
+from benchsuite.evals.evaluation import Progress, quiet
+from benchsuite.models.language_model import LanguageModel, Scored, Sequenced, generate, score
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Tokenized prompts: each is `prefix` and its own `rows`, or, where it was truncated from the left, its row alone.
+
+    The prefix is what all prompts begin with, so that its keys and values are computed once.
+    """
+
+    prefix: list[int]
+    rows: list[list[int]]
+    truncated: frozenset[int]  # rows that lost their beginning, and the prefix with it
+
+    def groups(self) -> list[tuple[list[int], list[int]]]:
+        """(prefix, indices of rows behind it), empty groups left out."""
+        whole = [index for index in range(len(self.rows)) if index not in self.truncated]
+        groups: list[tuple[list[int], list[int]]] = [(self.prefix, whole), ([], sorted(self.truncated))]
+        return [(prefix, indices) for prefix, indices in groups if indices]
+
+
+def tokenized(model: LanguageModel, texts: Sequence[str], *, common: str, room: int) -> Prompts:
+    """Tokenize prompts, leaving `room` tokens of the context free behind each; what is too long loses its beginning.
+
+    `common` is a text that all prompts share the beginning of.
+    """
+    longest = model.n_positions - room
+    encoded = model.tokenizer.encode_batch([common, *texts])
+    prefix = _common_beginning(encoded)[:longest] if common else []
+    rows: list[list[int]] = []
+    truncated: set[int] = set()
+    for index, ids in enumerate(encoded[1:]):
+        if len(ids) > longest:
+            truncated.add(index)
+            rows.append(ids[-longest:])
+        else:
+            rows.append(ids[len(prefix) :])
+    return Prompts(prefix, rows, frozenset(truncated))
+
+
+def generated(
+    model: LanguageModel,
+    prompts: Prompts,
+    *,
+    until: Sequence[str],
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Progress = quiet,
+) -> tuple[list[str], int]:
+    """The greedy answer to each prompt, cut before the first stop string, and the number of tokens generated."""
+    answers = [""] * len(prompts.rows)
+    tokens = done = 0
+    for prefix, indices in prompts.groups():
+        for at, new in generate(
+            model,
+            [prompts.rows[index] for index in indices],
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            prefix=prefix,
+            finished=_stop_at(model, until),
+        ):
+            answers[indices[at]] = _cut(model.tokenizer.decode(new), until)
+            tokens += len(new)
+            done += 1
+            progress(done, len(prompts.rows))
+    return answers, tokens
+
+
+def scored(
+    model: LanguageModel,
+    prompts: Prompts,
+    answers: Sequence[Sequence[int]],
+    *,
+    batch_size: int,
+    progress: Progress = quiet,
+) -> tuple[list[Scored], int]:
+    """The log-likelihood of the tokens of each of `answers`, given its prompt.
+
+    Also the number of prompts that lost their beginning for it, beyond those that had lost it before. Raises DataError
+    for an answer that is longer than the context.
+    """
+    fits = model.n_positions + 1  # the last token is only predicted
+    found: dict[int, Scored] = {}
+    cut = 0
+    for prefix, indices in prompts.groups():
+        behind: dict[int, Sequenced] = {}
+        alone: dict[int, Sequenced] = {}
+        for index in indices:
+            row, answer = prompts.rows[index], answers[index]
+            if len(answer) >= fits:
+                raise DataError(f"row {index}: an answer of {len(answer)} tokens; {fits - 1} fit the model's context")
+            if len(prefix) + len(row) + len(answer) <= fits:
+                behind[index] = Sequenced([*row, *answer], len(row))
+            else:
+                ids = [*prefix, *row, *answer][-fits:]
+                alone[index] = Sequenced(ids, len(ids) - len(answer))
+        for group, shared in ((behind, prefix), (alone, [])):
+            order = list(group)
+            for at, values in score(model, list(group.values()), batch_size=batch_size, prefix=shared):
+                found[order[at]] = values
+                progress(len(found), len(answers))
+        cut += len(alone)
+    return [found[index] for index in range(len(answers))], cut
+
+
+def continuations(model: LanguageModel, prompts: Sequence[str], answers: Sequence[str]) -> list[list[int]]:
+    """The tokens of each answer as they follow its prompt: what the whole text has beyond the prompt's own tokens."""
+    alone = model.tokenizer.encode_batch(prompts)
+    whole = model.tokenizer.encode_batch([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
+    return [ids[len(prompt) :] for prompt, ids in zip(alone, whole, strict=True)]
+
+
+def _common_beginning(rows: Sequence[Sequence[int]]) -> list[int]:
+    return [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False))]
+
+
+def _stop_at(model: LanguageModel, until: Sequence[str]) -> Callable[[list[int]], bool]:
+    """Whether the newest tokens hold a stop string; one that is n bytes long lies in the last n tokens."""
+    window = max((len(stop.encode()) for stop in until), default=0)
+
+    def finished(new: list[int]) -> bool:
+        tail = model.tokenizer.decode(new[-window:])
+        return any(stop in tail for stop in until)
+
+    return finished
+
+
+def _cut(text: str, until: Sequence[str]) -> str:
+    for stop in until:
+        text = text.split(stop, 1)[0]
+    return text

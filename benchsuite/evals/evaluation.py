@@ -1,0 +1,115 @@
+"""What one evaluation found, and the pieces that all of them share. No torch in here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from benchsuite.record import Items, Metric, Values, Windows
+from benchsuite.stats.intervals import mean_interval, perplexity_interval, proportion_interval
+
+Progress = Callable[[int, int], None]  # (done, of how many)
+SAMPLES = 3  # how many items a record shows
+SAMPLE_CHARACTERS = 400
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found.
+
+    `protocol` is everything that fixes the numbers besides model and data; `details` are findings that are no metric
+    (counts, the report of each class, the confusion matrix); `items` holds every prompt, answer and score, `samples` a
+    few of them cut to a length that a record can carry; `excluded` counts what was cut or left out, by reason.
+    All of it is JSON-able but the metrics.
+    """
+
+    metrics: Mapping[str, Metric]
+    protocol: Mapping[str, Any]
+    items: tuple[Mapping[str, Any], ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> tuple[dict[str, Any], ...]:
+        """The first few items, long texts cut in the middle."""
+        return tuple({key: _cut(value) for key, value in item.items()} for item in self.items[:SAMPLES])
+
+
+@dataclass(frozen=True)
+class Work:
+    """One representative batch for the clock: `run` does what `evaluate` does for it, the same each time."""
+
+    run: Callable[[], None]
+    tokens: int
+    samples: int
+
+
+def quiet(done: int, total: int) -> None:
+    """Report no progress."""
+
+
+def share(outcomes: ArrayLike) -> Metric:
+    """The share of right items (n,), with its exact interval."""
+    outcomes = np.asarray(outcomes, dtype=bool)
+    right = int(outcomes.sum())
+    return Metric(
+        right / outcomes.size,
+        "share",
+        "higher",
+        proportion_interval(right, outcomes.size),
+        outcomes.size,
+        Items(outcomes),
+    )
+
+
+def mean(values: ArrayLike, unit: str, better: Any, cluster: ArrayLike | None = None) -> Metric:
+    """The mean of one figure an item (n,); items of one `cluster` (n,) belong together."""
+    values = np.asarray(values, dtype=np.float64)
+    cluster = np.arange(values.size) if cluster is None else np.asarray(cluster, dtype=np.int64)
+    evidence = Values(values, cluster)
+    return Metric(float(values.mean()), unit, better, mean_interval(values, cluster), values.size, evidence)
+
+
+def perplexity(windows: Windows, unit: str = "ppl") -> Metric:
+    """exp(-Σ log-likelihood / Σ tokens)."""
+    loss = _loss(windows)
+    interval = perplexity_interval(windows.log_likelihood, windows.tokens, windows.cluster)
+    return Metric(math.exp(min(loss, 700.0)), unit, "lower", interval, int(windows.tokens.sum()), windows)
+
+
+def bits_per_byte(windows: Windows) -> Metric:
+    """-Σ log-likelihood / Σ bytes, in bits; `windows.tokens` are bytes."""
+    interval = perplexity_interval(windows.log_likelihood, windows.tokens, windows.cluster)
+    ends = None if interval is None else (math.log2(interval[0]), math.log2(interval[1]))
+    n = int(windows.tokens.sum())
+    return Metric(_loss(windows) / math.log(2), "bits/byte", "lower", ends, n, windows)
+
+
+def windows(log_likelihood: Sequence[float], tokens: Sequence[int], cluster: Sequence[int] | None = None) -> Windows:
+    """Evidence of the sums of windows (n,); each is its own cluster where none is given."""
+    return Windows(
+        np.asarray(log_likelihood, dtype=np.float64),
+        np.asarray(tokens, dtype=np.int64),
+        np.asarray(range(len(tokens)) if cluster is None else cluster, dtype=np.int64),
+    )
+
+
+def counted(**reasons: int) -> dict[str, int]:
+    """Exclusions that happened, the underscores of their names read as spaces."""
+    return {reason.replace("_", " "): count for reason, count in reasons.items() if count}
+
+
+def _loss(windows: Windows) -> float:
+    return -float(windows.log_likelihood.sum()) / int(windows.tokens.sum())
+
+
+def _cut(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= SAMPLE_CHARACTERS:
+        return value
+    half = SAMPLE_CHARACTERS // 2
+    return f"{value[:half]} … {value[-half:]}"
