@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from benchsuite.errors import QuantizationError
+from benchsuite.quant import external
+from benchsuite.quant.grids import Packed
 from benchsuite.quant.layers import QuantizedLinear
 
 
@@ -57,10 +59,17 @@ class Coverage:
         return self.quantized_weights / self.linear_weights if self.linear_weights else 0.0
 
 
+def packed_of(layer: nn.Module) -> Packed:
+    """The tensors that stand for the weight of a quantized layer, ours or a library's; empty for any other module."""
+    return layer.packed if isinstance(layer, QuantizedLinear) else external.packed_of(layer)
+
+
 def size_bytes(module: nn.Module) -> int:
-    """Bytes of parameters and buffers, a tied tensor once."""
-    tensors = {tensor.data_ptr() or id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    return sum(tensor.nbytes for tensor in tensors.values())
+    """Bytes of parameters and buffers, a tied tensor once; scales that a library keeps beside them are counted too."""
+    own = (tensor for held in (module.parameters(), module.buffers()) for tensor in held)
+    beside = (tensor for layer in module.modules() for tensor in packed_of(layer).values())
+    plain = (part for tensor in (*own, *beside) for _, part in external.plain_tensors(tensor))
+    return sum({tensor.data_ptr() or id(tensor): tensor.nbytes for tensor in plain}.values())
 
 
 def is_conv1d(module: nn.Module) -> bool:
@@ -105,7 +114,7 @@ def set_module(root: nn.Module, name: str, new: nn.Module) -> None:
 
 def quantize_linears(
     module: nn.Module,
-    quantize: Callable[[nn.Linear], QuantizedLinear],
+    quantize: Callable[[nn.Linear], nn.Module],
     *,
     device: str,
     quantize_head: bool = False,
@@ -120,13 +129,13 @@ def quantize_linears(
     convert_conv1d(module)
     reports, seconds = [], 0.0
     for name, linear in linears_to_quantize(module, quantize_head=quantize_head).items():
-        start = time.perf_counter()
+        weight, start = linear.weight, time.perf_counter()
         try:
             layer = quantize(linear)
         except QuantizationError as error:
             raise QuantizationError(f"{name}: {error}") from error
         seconds += time.perf_counter() - start
-        reports.append(layer_report(name, linear.weight, layer))
+        reports.append(layer_report(name, weight, layer))
         set_module(module, name, layer)
     return coverage(module, bytes_before=bytes_before, seconds=seconds, layers=tuple(reports))
 
@@ -140,22 +149,26 @@ def linears_to_quantize(module: nn.Module, *, quantize_head: bool = False) -> di
 
 
 @torch.no_grad()
-def layer_report(name: str, weight: Tensor, layer: QuantizedLinear) -> LayerReport:
-    """Compare the weight (out, in) of a layer with what the quantized layer holds."""
+def layer_report(name: str, weight: Tensor, layer: nn.Module) -> LayerReport:
+    """Compare the weight (out, in) of a linear layer with what the quantized `layer` holds."""
     true = weight.detach().float()
-    error = layer.dequantize().sub_(true).abs_()
-    bound = layer.grid.bound(weight)
+    bound: Tensor | None
+    if isinstance(layer, QuantizedLinear):
+        error, bound = layer.dequantize().sub_(true).abs_(), layer.grid.bound(weight)
+    else:
+        error, bound = external.dequantize(layer).sub_(true).abs_(), external.bound(layer, weight)
     noise = float(error.square().sum(dtype=torch.float64))
     signal = float(true.square().sum(dtype=torch.float64))
+    tiny = torch.finfo(torch.float32).tiny  # where the bound is 0 so is the error
     return LayerReport(
         name=name,
         kind=name.rpartition(".")[2],
-        shape=(layer.out_features, layer.in_features),
-        bound=float(bound.max()),
+        shape=(weight.shape[0], weight.shape[1]),
+        bound=None if bound is None else float(bound.max()),
         max_error=float(error.max()),
-        bound_used=float((error / bound.clamp_(min=torch.finfo(torch.float32).tiny)).max()),
+        bound_used=None if bound is None else float((error / bound.clamp(min=tiny)).max()),
         snr_db=10 * math.log10(signal / noise) if noise and signal else None,
-        bits_per_weight=layer.weight_bits() / weight.numel(),
+        bits_per_weight=_bits(packed_of(layer).values()) / weight.numel(),
     )
 
 
@@ -165,11 +178,18 @@ def coverage(module: nn.Module, *, bytes_before: int, seconds: float, layers: tu
     tied = head is not None and any(
         isinstance(other, nn.Embedding) and other.weight is head.weight for other in module.modules()
     )
-    plain = [linear.weight for linear in linears(module, with_head=not tied).values()]
-    quantized = [layer for layer in module.modules() if isinstance(layer, QuantizedLinear)]
-    quantized_weights = sum(layer.shape.numel() for layer in quantized)
-    linear_weights = sum(weight.numel() for weight in plain) + quantized_weights
-    bits = 8 * sum(weight.nbytes for weight in plain) + sum(layer.weight_bits() for layer in quantized)
+    linear_weights = quantized_weights = bits = 0
+    for layer in module.modules():
+        if packed := packed_of(layer):
+            weights = int(layer.out_features) * int(layer.in_features)  # type: ignore[arg-type]
+            quantized_weights += weights
+            bits += _bits(packed.values())
+        elif isinstance(layer, nn.Linear) and not (tied and layer is head):
+            weights = layer.weight.numel()
+            bits += _bits([layer.weight])
+        else:
+            continue
+        linear_weights += weights
     return Coverage(
         linear_weights=linear_weights,
         quantized_weights=quantized_weights,
@@ -179,3 +199,7 @@ def coverage(module: nn.Module, *, bytes_before: int, seconds: float, layers: tu
         seconds=seconds,
         layers=layers,
     )
+
+
+def _bits(tensors: Iterable[Tensor]) -> int:
+    return 8 * sum(tensor.nbytes for tensor in tensors)

@@ -58,10 +58,6 @@ class QuantizedLinear(nn.Module):
         """The buffers that stand for the weight."""
         return {name: self.get_buffer(name) for name in self._names}
 
-    def weight_bits(self) -> int:
-        """Bits held for the weight, scales and zero points counted."""
-        return 8 * sum(tensor.nbytes for tensor in self.packed.values())
-
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight (out, in) that the codes stand for."""
         return self.grid.dequantize(self.packed, self.shape, dtype)

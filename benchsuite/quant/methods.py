@@ -64,3 +64,26 @@ class OnGrid:
             device=device,
             quantize_head=self.quantize_head,
         )
+
+
+@dataclass(frozen=True)
+class External:
+    """A quantizer of bitsandbytes (`bnb-…`) or torchao (`torchao-…`)."""
+
+    name: str
+
+    def unavailable(self, device: str) -> str | None:
+        """The library's own reason, found by quantizing one small layer on `device`."""
+        from benchsuite.quant.external import why_unavailable
+
+        return why_unavailable(self.name, device)
+
+    def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:  # noqa: ARG002
+        """Replace the linear layers of `module` in place, after casting it where the library has one dtype only."""
+        from benchsuite.quant import external
+        from benchsuite.quant.apply import quantize_linears
+
+        if (dtype := external.needed_dtype(self.name)) is not None:
+            module.to(dtype)
+        quantize = external.quantizer(self.name)
+        return quantize_linears(module, lambda linear: quantize(linear, device), device=device)

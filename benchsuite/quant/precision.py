@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from benchsuite.quant.methods import Cast, OnGrid
+from benchsuite.quant.methods import Cast, External, OnGrid
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
@@ -81,3 +81,6 @@ def _int8_rows() -> Grid:
 
 precisions.register("w8a8", OnGrid("w8a8", _int8_rows, product="w8a8"))
 precisions.register("llm-int8", OnGrid("llm-int8", _int8_rows, product="llm_int8"))
+
+for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-int8dyn", "torchao-int4wo"):
+    precisions.register(_external, External(_external))
