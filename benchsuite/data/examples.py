@@ -21,12 +21,14 @@ class Document:
     """One text for language modelling.
 
     `text` is what is scored as a document; `rows` are the raw rows that it was put together from and `original` the
-    page whose words and bytes are counted, where these differ from the text.
+    page whose words and bytes are counted, where these differ from the text. Where there is an `ending`, it is the end
+    of the text and alone is scored (lambada's last word).
     """
 
     text: str
     rows: tuple[str, ...] = ()
     original: str = ""
+    ending: str = ""
 
 
 @dataclass(frozen=True)

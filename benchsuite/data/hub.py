@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from benchsuite.data import datasets as registry
-from benchsuite.data.examples import Examples, LabelledText, Problem, Source, Split, take
+from benchsuite.data.examples import Document, Example, Examples, LabelledText, Problem, Source, Split
 from benchsuite.data.wikitext import pages
 from benchsuite.errors import UnavailableError
 
@@ -25,41 +26,66 @@ def fetch(hub_id: str, config: str | None, split: Split) -> Any:
     try:
         return datasets.load_dataset(hub_id, config, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        offline = datasets.config.HF_HUB_OFFLINE
-        tried = "the cache only (HF_HUB_OFFLINE is set)" if offline else "the cache, then the hub"
+        tried = (
+            "the cache only (HF_HUB_OFFLINE is set)" if datasets.config.HF_HUB_OFFLINE else "the cache, then the hub"
+        )
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UnavailableError(
-            f"the {split} split of {name} is not here: tried {tried}, in {datasets.config.HF_DATASETS_CACHE}: "
-            f"{str(error).strip().splitlines()[0].rstrip('.')}. With a network and without HF_HUB_OFFLINE it is downloaded; "
-            "or name a file of your own with --dataset PATH --task TASK"
+            f"the {split} split of {name} is not here: tried {tried}, "
+            f"in {datasets.config.HF_DATASETS_CACHE}: {reason}. With a network and without HF_HUB_OFFLINE it is "
+            "downloaded; or name a file of your own with --dataset PATH --task TASK"
         ) from error
+
+
+def _held(examples: Iterator[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:
+    """The first `limit` examples, and the limit that really bites (None where all are held)."""
+    items = tuple(islice(examples, limit))
+    return items, limit if limit is not None and next(examples, None) is not None else None
 
 
 def _wikitext(name: str, config: str) -> Callable[[Split, int | None], Examples]:
     def load(split: Split, limit: int | None) -> Examples:
-        items, limited = take(pages(fetch("Salesforce/wikitext", config, split)["text"]), limit)
+        items, limited = _held(iter(pages(fetch("Salesforce/wikitext", config, split)["text"])), limit)
         return Examples(name, "lm", split, items, limited=limited)
 
     return load
 
 
+def _lambada(split: Split, limit: int | None) -> Examples:
+    texts = fetch("EleutherAI/lambada_openai", "default", split)["text"]
+    items, limited = _held((Document(text, ending=" " + text.split(" ")[-1]) for text in texts), limit)
+    return Examples("lambada", "lm", split, items, limited=limited)
+
+
 def _gsm8k(split: Split, limit: int | None) -> Examples:
-    def problems(split: Split, limit: int | None) -> tuple[tuple[Any, ...], int | None]:
+    def problems(split: Split, limit: int | None) -> tuple[tuple[Problem, ...], int | None]:
         rows = fetch("openai/gsm8k", "main", split)
-        return take([Problem(row["question"], row["answer"]) for row in rows], limit)
+        items, limited = _held((Problem(row["question"], row["answer"]) for row in rows), limit)
+        return tuple(item for item in items if isinstance(item, Problem)), limited
 
     items, limited = problems(split, limit)
-    return Examples("gsm8k", "exact-match", split, items, shots=problems("train", GSM8K_SHOTS)[0], limited=limited)
+    shots, _ = problems("train", GSM8K_SHOTS)
+    return Examples("gsm8k", "exact-match", split, items, shots=shots, limited=limited)
 
 
 def _ag_news(split: Split, limit: int | None) -> Examples:
     rows = fetch("fancyzhx/ag_news", None, split)
-    items, limited = take([LabelledText(row["text"], row["label"]) for row in rows], limit)
+    items, limited = _held((LabelledText(row["text"], row["label"]) for row in rows), limit)
     labels = tuple(rows.features["label"].names)
     return Examples("ag_news", "classification", split, items, labels=labels, limited=limited)
 
 
 for _source in (
-    Source("wikitext2", "lm", _wikitext("wikitext2", "wikitext-2-raw-v1"), "Wikipedia articles: WikiText-2 raw"),
+    Source("wikitext2", "lm", _wikitext("wikitext2", "wikitext-2-raw-v1"), "Wikipedia articles, WikiText-2 raw"),
+    Source(
+        "wikitext103",
+        "lm",
+        _wikitext("wikitext103", "wikitext-103-raw-v1"),
+        "WikiText-103 raw; its test split is WikiText-2's",
+    ),
+    Source(
+        "lambada", "lm", _lambada, "the last word of a passage, as OpenAI preprocessed LAMBADA (Paperno et al. 2016)"
+    ),
     Source("gsm8k", "exact-match", _gsm8k, "grade-school word problems (Cobbe et al. 2021)"),
     Source("ag_news", "classification", _ag_news, "news of four topics (Zhang et al. 2015)"),
 ):

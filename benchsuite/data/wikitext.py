@@ -1,4 +1,4 @@
-"""WikiText's rows put back together into its pages (Merity et al. 2016), as lm-evaluation-harness `wikitext` 2.0 has them."""
+"""WikiText's pages (Merity et al. 2016) as lm-evaluation-harness `wikitext` 2.0 has them, from its rows."""
 
 from __future__ import annotations
 
