@@ -5,8 +5,6 @@ from __future__ import annotations
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples, Source, Split
 
-EXACT_MATCH_SHOTS = 5
-
 
 def _limited(limit: int | None, size: int) -> int | None:
     """The limit where it really leaves something out."""
@@ -20,9 +18,9 @@ def _prose(split: Split, limit: int | None) -> Examples:
 
 
 def _arithmetic(split: Split, limit: int | None) -> Examples:
-    from benchsuite.data.synthetic.arithmetic import SIZES, problems
+    from benchsuite.data.synthetic.arithmetic import SHOTS, SIZES, problems
 
-    shots = problems("train", EXACT_MATCH_SHOTS)
+    shots = problems("train", SHOTS)
     limited = _limited(limit, SIZES[split])
     return Examples("arithmetic", "exact-match", split, problems(split, limit), shots=shots, limited=limited)
 

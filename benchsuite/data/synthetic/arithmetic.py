@@ -7,6 +7,7 @@ Numbers stay below 100, so that what separates models is keeping track of the st
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,9 @@ from benchsuite.data.synthetic.splits import draw_split
 
 SIZES: dict[Split, int] = {"train": 60_000, "validation": 200, "test": 250}
 LARGEST = 99
+LONGEST = 150  # characters of a question
+SHOTS = 5
+_SHOTS_AMONG = 1_000  # the first problems drawn
 
 _ITEMS = words.word_list("""
 apples badges balls beads bells books bottles bricks buttons cakes candles cards carrots chairs coins cookies crayons
@@ -32,8 +36,8 @@ _MAKES = words.word_list(
 )
 
 
-class _TooLargeError(Exception):
-    """A step left 1 to LARGEST: the draw is thrown away."""
+class _UnfitError(Exception):
+    """A number left 1 to LARGEST or the question became too long: the draw is thrown away."""
 
 
 @dataclass
@@ -53,7 +57,7 @@ class _Tale:
         """Adds the answer line `before <<left operator right=result>>result after.`"""
         result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[operator]
         if not 0 < result <= LARGEST or (operator == "/" and left % right):
-            raise _TooLargeError
+            raise _UnfitError
         self.steps.append(f"{before} <<{left}{operator}{right}={result}>>{result} {after}.")
         self.last = result
         return result
@@ -61,7 +65,10 @@ class _Tale:
     def ask(self, *ways: str) -> Problem:
         """Ends the question; the last step's result is the answer."""
         self.tell(*ways)
-        return Problem(" ".join(self.question), "\n".join((*self.steps, f"#### {self.last}")))
+        question = " ".join(self.question)
+        if len(question) > LONGEST:
+            raise _UnfitError
+        return Problem(question, "\n".join((*self.steps, f"#### {self.last}")))
 
 
 def _names(rng: random.Random) -> tuple[str, str, str, str]:
@@ -312,12 +319,12 @@ _PLOTS: tuple[Callable[[_Tale], Problem], ...] = (
 def _attempt(rng: random.Random) -> Problem | None:
     try:
         return rng.choice(_PLOTS)(_Tale(rng))
-    except _TooLargeError:
+    except _UnfitError:
         return None
 
 
 def draw(rng: random.Random) -> Problem:
-    """One problem; draws whose numbers leave 1 to LARGEST are thrown away."""
+    """One problem; draws that are unfit are thrown away."""
     problem = None
     while problem is None:
         problem = _attempt(rng)
@@ -326,6 +333,24 @@ def draw(rng: random.Random) -> Problem:
 
 @cache
 def problems(split: Split, limit: int | None = None) -> tuple[Problem, ...]:
-    """The first `limit` problems of a split, all of them for None."""
+    """The first `limit` problems of a split, all of them for None; those of train begin with the few-shot examples."""
     size = SIZES[split] if limit is None else min(limit, SIZES[split])
+    if split != "train":
+        return _drawn(split, size)
+    drawn = _drawn(split, max(size, _SHOTS_AMONG))
+    shots = _shots(drawn[:_SHOTS_AMONG])
+    return (*shots, *(problem for problem in drawn if problem not in shots))[:size]
+
+
+def _drawn(split: Split, size: int) -> tuple[Problem, ...]:
     return draw_split("arithmetic", split, size, draw, lambda problem: problem.question)
+
+
+def _shots(candidates: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Five short problems of two steps that differ in their operations: shots leave room in a context of 512 tokens."""
+    shortest: dict[tuple[str, ...], Problem] = {}
+    for problem in sorted(candidates, key=lambda problem: len(problem.question + problem.answer)):
+        operations = tuple(re.findall(r"\d([-+*/])\d", problem.answer))
+        if len(operations) == 2:
+            shortest.setdefault(operations, problem)
+    return tuple(shortest.values())[:SHOTS]

@@ -72,7 +72,7 @@ TALK: Beat = (
 
 JOURNEY: Beat = (
     "{He} took the road from {village} to {town}, past fields of {flower} and a lonely {tree}.",
-    "It was a long walk to {town}. {Weather}, and a {wild} watched {him} from a wall.",
+    "It was a long walk to {town}. {Weather}, and {a_wild} watched {him} from a wall.",
     "{hero} packed {food} and {drink} and set out for {town} {slowly}. {friend} waved from the door.",
     "The way to {town} led over a bridge and through a wood of {tree} and {flower}. {hero} walked for {long}.",
     "{He} rode to {town} on the cart of a neighbour. {Weather}, and they sang to pass the time.",
@@ -118,7 +118,7 @@ GIFT: tuple[Beat, ...] = (
         "A letter came from {town}: {his} {elder} was going to have a birthday. {hero} chose {a_thing} as a present.",
     ),
     (
-        "{friend} wrapped {the_thing} in paper and tied it with a {colour2} ribbon. \"Do not drop it,\" {fhe} said.",
+        "{friend} wrapped {the_thing} in paper and tied it with {a_colour2} ribbon. \"Do not drop it,\" {fhe} said.",
         "\"Take some {food} too,\" said {friend}, and {fhe} put {the_thing} in a basket, between the {food} and the {flower}.",
         "{friend} polished {the_thing} until it shone, and then {hero} put it in {his} bag.",
     ),
@@ -179,7 +179,7 @@ FAIR: tuple[Beat, ...] = (
     JOURNEY,
     (
         "The square of {town} was full of people, {flower} and the smell of {food}. {The_thing} stood on a {furniture} for all to see.",
-        "There were tents and flags, and a {wild} in a cage. In the middle {hero} saw {the_thing}.",
+        "There were tents and flags, and {a_wild} in a cage. In the middle {hero} saw {the_thing}.",
     ),
     (
         "{His} rival was {other}, a famous {other_craft}. \"May the better one win,\" said {other} {slowly}.",
@@ -205,7 +205,7 @@ CREATURE: tuple[Beat, ...] = (
     ),
     (
         "\"Poor thing,\" said {friend}, and {fhe} gave the {animal} some {food} and a bed by the {furniture}.",
-        "{hero} washed the {animal} {slowly} and bound its leg with a {colour2} cloth. {friend} warmed some {drink}.",
+        "{hero} washed the {animal} {slowly} and bound its leg with {a_colour2} cloth. {friend} warmed some {drink}.",
     ),
     (
         "For {long} the {animal} slept. {hero} put {the_thing} {spot} and wondered whose it was.",
@@ -229,7 +229,7 @@ LETTER: tuple[Beat, ...] = (
     (
         "In the attic {hero} found an old letter from {his} {elder}. It said: look for {the_thing} in {town}.",
         "Inside a book {friend} found a map. On the back somebody had drawn {a_thing} and written the name of {town}.",
-        "A {wild} had built its nest in the chimney, and when {hero} took it down a letter fell out. It spoke of {a_thing}.",
+        "{A_wild} had built its nest in the chimney, and when {hero} took it down a letter fell out. It spoke of {a_thing}.",
     ),
     (
         "\"My {elder} never told me about it,\" said {hero}. \"Then go and see,\" said {friend}.",
