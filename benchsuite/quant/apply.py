@@ -21,9 +21,9 @@ from benchsuite.quant.layers import QuantizedLinear
 class LayerReport:
     """What quantizing did to one linear layer.
 
-    `bound` is the largest proven elementwise error, `max_error` the largest found, `bound_used` the largest found as a
-    share of the bound of its own element (at most 1), `snr_db` the power of the weight over that of the error (None:
-    exact).
+    `bound` is the largest proven elementwise error (None where none is proven), `max_error` the largest found,
+    `bound_used` the largest found as a share of the bound of its own element (at most 1), `snr_db` the power of the
+    weight over that of the error (None: exact).
     """
 
     name: str
@@ -149,12 +149,15 @@ def linears_to_quantize(module: nn.Module, *, quantize_head: bool = False) -> di
 
 
 @torch.no_grad()
-def layer_report(name: str, weight: Tensor, layer: nn.Module) -> LayerReport:
-    """Compare the weight (out, in) of a linear layer with what the quantized `layer` holds."""
+def layer_report(name: str, weight: Tensor, layer: nn.Module, *, bounded: bool = True) -> LayerReport:
+    """Compare the weight (out, in) of a linear layer with what the quantized `layer` holds.
+
+    `bounded` is false for a method whose codes are not those nearest to the weights: no elementwise bound holds for it.
+    """
     true = weight.detach().float()
     bound: Tensor | None
     if isinstance(layer, QuantizedLinear):
-        error, bound = layer.dequantize().sub_(true).abs_(), layer.grid.bound(weight)
+        error, bound = layer.dequantize().sub_(true).abs_(), layer.grid.bound(weight) if bounded else None
     else:
         error, bound = external.dequantize(layer).sub_(true).abs_(), external.bound(layer, weight)
     noise = float(error.square().sum(dtype=torch.float64))

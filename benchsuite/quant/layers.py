@@ -39,14 +39,13 @@ class QuantizedLinear(nn.Module):
     @classmethod
     def of(cls, linear: nn.Linear, grid: Grid, product: Product = weight_only) -> QuantizedLinear:
         """Quantize the weight of `linear`; its bias is kept as it is."""
-        return cls(
-            grid,
-            grid.quantize(linear.weight),
-            out_features=linear.out_features,
-            in_features=linear.in_features,
-            bias=linear.bias,
-            product=product,
-        )
+        return cls.holding(grid.quantize(linear.weight), linear, grid, product)
+
+    @classmethod
+    def holding(cls, packed: Packed, linear: nn.Linear, grid: Grid, product: Product = weight_only) -> QuantizedLinear:
+        """`packed` in place of the weight of `linear`."""
+        shape = {"out_features": linear.out_features, "in_features": linear.in_features}
+        return cls(grid, packed, **shape, bias=linear.bias, product=product)
 
     @property
     def shape(self) -> torch.Size:

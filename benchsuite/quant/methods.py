@@ -67,6 +67,30 @@ class OnGrid:
 
 
 @dataclass(frozen=True)
+class Gptq:
+    """GPTQ (Frantar et al. 2022) on a zero-point grid; the codes are chosen on calibration data."""
+
+    name: str
+    bits: int
+    group: Literal["row"] | int
+    act_order: bool = False
+
+    def unavailable(self, device: str) -> str | None:  # noqa: ARG002
+        """Never: PyTorch alone is needed."""
+        return None
+
+    def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:
+        """Replace the linear layers in the blocks of `module` in place."""
+        from benchsuite.errors import QuantizationError
+        from benchsuite.quant.gptq import Settings, quantize_model
+
+        if calibration is None:
+            raise QuantizationError(f"{self.name} needs calibration data; name a dataset that has a train split")
+        settings = Settings(self.bits, self.group, self.act_order)
+        return quantize_model(module, calibration(), settings, device=device)
+
+
+@dataclass(frozen=True)
 class External:
     """A quantizer of bitsandbytes (`bnb-…`) or torchao (`torchao-…`)."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from benchsuite.quant.methods import Cast, External, OnGrid
+from benchsuite.quant.methods import Cast, External, Gptq, OnGrid
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
@@ -84,3 +84,9 @@ precisions.register("llm-int8", OnGrid("llm-int8", _int8_rows, product="llm_int8
 
 for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-int8dyn", "torchao-int4wo"):
     precisions.register(_external, External(_external))
+
+
+@precisions.family(r"gptq(8|4|3)(?:-g(\d+))?(-act)?", examples=["gptq8", "gptq4-g128", "gptq3-g128", "gptq4-g128-act"])
+def _gptq(match: re.Match[str]) -> Precision:
+    bits, size, act_order = match.groups()
+    return Gptq(match[0], int(bits), int(size) if size else "row", act_order=act_order is not None)

@@ -5,6 +5,7 @@ A layer asks one function for its product; a faster kernel is another function o
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ from benchsuite.quant.bounds import SMALLEST_SCALE
 from benchsuite.quant.grids import Absmax, Grid, Packed
 
 _INT8_MAX = 127
+_EXACT_TERMS = 2**24 // _INT8_MAX**2  # so many products of codes sum exactly in float32, in whatever order
 OUTLIER_THRESHOLD = 6.0  # Dettmers et al. 2022, section 3.2
 
 
@@ -71,11 +73,25 @@ def int8_matmul(x: Tensor, weight: Tensor) -> Tensor:
     CUDA's kernel wants more than 16 rows and multiples of 8; zeros are added for it.
     """
     if not x.is_cuda:
-        return torch._int_mm(x, weight.t())
+        return torch._int_mm(x, weight.t()) if int8_is_exact() else _int8_matmul_in_float32(x, weight)
     rows, (out, inner) = x.shape[0], weight.shape
     x = F.pad(x, (0, -inner % 8, 0, max(0, 17 - rows)))
     weight = F.pad(weight, (0, -inner % 8, 0, -out % 8))
     return torch._int_mm(x, weight.t())[:rows, :out]
+
+
+@functools.cache
+def int8_is_exact() -> bool:
+    """Whether this CPU sums int8 products without saturating: without VNNI, PyTorch's product saturates at 16 bits."""
+    extreme = torch.full((2, 64), _INT8_MAX, dtype=torch.int8)
+    return bool((torch._int_mm(extreme, extreme.t()) == 64 * _INT8_MAX**2).all())
+
+
+def _int8_matmul_in_float32(x: Tensor, weight: Tensor) -> Tensor:
+    sums = torch.zeros(x.shape[0], weight.shape[0], dtype=torch.int32)
+    for a, b in zip(x.split(_EXACT_TERMS, dim=1), weight.split(_EXACT_TERMS, dim=1), strict=True):
+        sums += F.linear(a.float(), b.float()).to(torch.int32)
+    return sums
 
 
 def _one_scale_a_row(grid: Grid) -> bool:
