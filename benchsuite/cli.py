@@ -14,6 +14,10 @@ from benchsuite.errors import BenchsuiteError, UsageError
 
 # name -> what `benchsuite --help` says of it; the module benchsuite.commands.NAME holds the click command `command`
 COMMANDS = {
+    "compare": "Say what is better, the same or worse in one benchmark file than in another.",
+    "distill": "Train a small model to say what a large one says.",
+    "finetune": "Train a model for instructions or for the classes of a dataset.",
+    "recipe": "Fine-tune, quantize in several ways and compare: one command to the table.",
     "show": "Print the table of a benchmark file.",
 }
 

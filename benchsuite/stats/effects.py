@@ -44,7 +44,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def invert(effect: Effect, level: float, low: float, high: float) -> Interval:
-    """The interval of `effect` by bisection of its p-values between `low` and `high`, to one part in 10¹²."""
+    """The interval of `effect` by bisection of its p-values between `low` and `high`, to 10⁻⁸."""
     tail = (1 - level) / 2
     return (
         _first(lambda bound: effect.p_at_most(bound) >= tail, low, high),
@@ -56,9 +56,7 @@ def _first(holds: Callable[[float], bool], low: float, high: float) -> float:
     """Where `holds`, false and then true, turns between `low` and `high`; the end that is still outside."""
     if holds(low):
         return low
-    for _ in range(60):
+    while high - low > 1e-8:
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
-        if high - low <= 1e-12 * max(abs(low), abs(high)):
-            break
     return low

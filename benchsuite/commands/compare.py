@@ -1,0 +1,58 @@
+"""`benchsuite compare`: the verdicts of two benchmark files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("base")
+@click.argument("head")
+@click.option("--budget", "budgets", multiple=True, metavar="METRIC[@WHERE]=AMOUNT", help="How much worse is allowed.")
+@click.option("--across-weights", is_flag=True, help="Compare although the weights differ: two checkpoints.")
+@click.option("--all", "everything", is_flag=True, help="Show every verdict, not only those that tell something.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write Markdown for a pull request here too.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON here too.")
+@click.option(
+    "--storage",
+    type=click.Path(path_type=Path),
+    default=Path(".benchmarks"),
+    show_default=True,
+    help="Where pytest-benchmark saves its runs.",
+)
+def command(
+    base: str,
+    head: str,
+    budgets: tuple[str, ...],
+    across_weights: bool,
+    everything: bool,
+    markdown: Path | None,
+    json_file: Path | None,
+    storage: Path,
+) -> None:
+    """Say for every metric of every cell whether HEAD is better than BASE, the same, worse, or cannot be told.
+
+    BASE and HEAD are files of `pytest bench --benchmark-json`, directories of shards, or names or numbers of runs in
+    pytest-benchmark's storage. A budget is 0.5% of the base, 1pt (a hundredth of a share), a number in the metric's
+    unit, or off.
+
+    Exit status: 0 no regression, 1 a regression, 2 usage, 3 something missing or not comparable.
+    """
+    from benchsuite.matrix import read_settings
+    from benchsuite.report.verdicts import make_report, write_reports
+    from benchsuite.verdicts.budgets import make_budgets
+    from benchsuite.verdicts.compare import Policy, compare, read_side
+    from benchsuite.verdicts.storage import find_files
+
+    rules = make_budgets(budgets, read_settings(Path.cwd()).get("budgets"))
+    files = [find_files(name, storage) for name in (base, head)]
+    old, new = (read_side(paths) for paths in files)
+    rules.check_used(record for side in (old, new) for record in side.values())
+    comparison = compare(old, new, Policy(rules, across_weights=across_weights))
+    names = [str(paths[0]) if len(paths) == 1 else name for name, paths in zip((base, head), files, strict=True)]
+    report = make_report((names[0], names[1]), old, new, comparison)
+    write_reports(report, everything=everything, markdown_file=markdown, json_file=json_file)
+    sys.exit(comparison.exit_status)

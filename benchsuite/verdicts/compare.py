@@ -1,0 +1,181 @@
+"""Two sets of records -> verdicts: what pairs with what, what may be compared, and what the run as a whole says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchsuite.errors import FileFormatError
+from benchsuite.record import Record
+from benchsuite.records import read_records
+from benchsuite.verdicts.budgets import Budgets, make_budgets, metric_class
+from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge
+from benchsuite.verdicts.noise import NoiseFloor, read_noise
+
+Key = tuple[str, ...]
+GATE_FAILS: frozenset[Outcome] = frozenset({"missing", "not comparable"})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How two sides are compared."""
+
+    budgets: Budgets = field(default_factory=make_budgets)
+    noise: Callable[[str], NoiseFloor | None] = read_noise  # of the machine with that fingerprint
+    alpha: float = 0.05
+    across_weights: bool = False  # compare although the weights differ: two checkpoints of one model
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All verdicts, and how many gated tests they were corrected for."""
+
+    verdicts: tuple[Verdict, ...]
+    tests: int
+    alpha: float = 0.05
+    notes: tuple[str, ...] = ()
+
+    def of(self, *outcomes: Outcome) -> list[Verdict]:
+        """The verdicts of these outcomes."""
+        return [verdict for verdict in self.verdicts if verdict.outcome in outcomes]
+
+    @property
+    def exit_status(self) -> int:
+        """0 no regression, 1 a regression, 3 something missing or not comparable."""
+        if self.of("worse"):
+            return 1
+        return 3 if self.of(*GATE_FAILS) else 0
+
+
+def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Policy | None = None) -> Comparison:
+    """Compare the cells of two runs, Holm's correction going over all gated tests of both p-values.
+
+    A cell or a gated metric on one side only, or a cell that failed, is `missing`.
+    """
+    from benchsuite.stats import holm
+
+    policy = policy or Policy()
+    findings: list[Verdict | Test] = []
+    skipped = 0
+    for key in dict.fromkeys((*base, *head)):
+        one, other = base.get(key), head.get(key)
+        skipped += _nothing_to_compare(one, other)
+        findings += _compare_cells(one, other, policy)
+    gated = [finding for finding in findings if isinstance(finding, Test) and finding.budget]
+    corrected = zip(holm([test.p_value for test in gated]), holm([test.p_no_change for test in gated]), strict=True)
+    of_test = dict(zip(map(id, gated), corrected, strict=True))
+    verdicts = tuple(
+        decide(finding, policy.alpha, *of_test.get(id(finding), (1.0, 1.0))) if isinstance(finding, Test) else finding
+        for finding in findings
+    )
+    notes = _notes(gated, verdicts)
+    if skipped:
+        notes.append(f"{skipped} cells ran on neither side")
+    return Comparison(verdicts, len(gated), policy.alpha, tuple(notes))
+
+
+def gate(baseline: Mapping[Key, Record], record: Record, policy: Policy) -> list[Verdict]:
+    """The verdicts of one cell as soon as it is measured, the others being still to come.
+
+    Corrected after Bonferroni for every gated metric of `baseline`, so never harder on a cell than `compare` is.
+    """
+    tests = max(1, sum(len(_gated(old, policy.budgets)) for old in baseline.values() if old.status == "passed"))
+
+    def decided(test: Test) -> Verdict:
+        return decide(test, policy.alpha, min(1.0, tests * test.p_value), min(1.0, tests * test.p_no_change))
+
+    findings = _compare_cells(baseline.get(record.cell.key()), record, policy)
+    return [decided(finding) if isinstance(finding, Test) else finding for finding in findings]
+
+
+def read_side(paths: Sequence[Path]) -> dict[Key, Record]:
+    """The records of one side from its file or its shards; FileFormatError where a cell was measured twice."""
+    found: dict[Key, Record] = {}
+    source: dict[Key, Path] = {}
+    for path in paths:
+        for record in read_records(path):
+            key = record.cell.key()
+            if key in found:
+                where = f"{path}" if source[key] == path else f"{source[key]} and {path}"
+                raise FileFormatError(f"{where}: two runs of {record.cell.label()}; keep the one that is meant")
+            found[key], source[key] = record, path
+    return found
+
+
+def _compare_cells(base: Record | None, head: Record | None, policy: Policy) -> list[Verdict | Test]:
+    if _nothing_to_compare(base, head):
+        return []
+    absences = [_absence(base, "BASE"), _absence(head, "HEAD")]
+    if base is None or head is None or any(absences):
+        [cell, *_] = [record.cell for record in (base, head) if record is not None]
+        return [Verdict(cell, "", "missing", "; ".join(filter(None, absences)))]
+    if reason := _differing_fingerprint(base, head, policy):
+        return [Verdict(base.cell, "", "not comparable", reason)]
+    return list(_compare_metrics(base, head, policy))
+
+
+def _compare_metrics(base: Record, head: Record, policy: Policy) -> Iterator[Verdict | Test]:
+    machine, other_machine = (str(record.machine.get("fingerprint", "")) for record in (base, head))
+    floor = policy.noise(machine) if machine else None
+    gated = _gated(base, policy.budgets) | _gated(head, policy.budgets)
+    for name in dict.fromkeys((*base.metrics, *head.metrics)):
+        one, other = base.metrics.get(name), head.metrics.get(name)
+        if one is None or other is None:
+            if name in gated:
+                side = "HEAD" if other is None else "BASE"
+                yield Verdict(base.cell, name, "missing", f"not measured in {side}", base=one, head=other)
+        elif metric_class(name, one) in ("speed", "memory") and (machine != other_machine or not machine):
+            reason = f"the machine differs: {_processor(base)} and {_processor(head)}"
+            yield Verdict(base.cell, name, "not compared", reason, base=one, head=other)
+        else:
+            noise = floor.between(base.cell, name) if floor else None
+            yield judge(base.cell, name, one, other, policy.budgets.amount(name, one, base.cell), noise)
+
+
+def _gated(record: Record, budgets: Budgets) -> set[str]:
+    return {name for name, metric in record.metrics.items() if budgets.amount(name, metric, record.cell)}
+
+
+def _nothing_to_compare(base: Record | None, head: Record | None) -> bool:
+    return all(record is None or record.status == "skipped" for record in (base, head))
+
+
+def _absence(record: Record | None, side: str) -> str:
+    if record is None:
+        return f"not in {side}"
+    reason = record.reason.strip().splitlines()
+    return "" if record.status == "passed" else f"{record.status} in {side}" + (f": {reason[-1]}" if reason else "")
+
+
+def _differing_fingerprint(base: Record, head: Record, policy: Policy) -> str:
+    for name in dict.fromkeys((*base.fingerprints, *head.fingerprints)):
+        if base.fingerprints.get(name) == head.fingerprints.get(name) or (name == "weights" and policy.across_weights):
+            continue
+        if name == "protocol":
+            keys = dict.fromkeys((*base.protocol, *head.protocol))
+            changed = [key for key in keys if base.protocol.get(key) != head.protocol.get(key)]
+            details = [f"{key}: {base.protocol.get(key)} and {head.protocol.get(key)}" for key in changed]
+            return f"the protocol differs ({'; '.join(details)})"
+        hint = "; `--across-weights` compares two checkpoints" if name == "weights" else ""
+        return f"the {name} differ{'s' if name == 'tokenizer' else ''}{hint}"
+    return ""
+
+
+def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict]) -> list[str]:
+    """What a reader has to know about the whole: no noise floor, speed not compared."""
+    notes = []
+    speeds = [test for test in gated if metric_class(test.metric, test.base) == "speed"]
+    if unknown := sorted({f"{test.cell.question} {test.metric}" for test in speeds if test.noise is None}):
+        notes.append(
+            f"no noise floor of this machine for {', '.join(unknown)}: rounds alone are judged, and two runs of one "
+            "commit may differ by more; `benchsuite calibrate` measures it, `benchsuite ab` does without"
+        )
+    if apart := [verdict for verdict in verdicts if verdict.outcome == "not compared"]:
+        notes.append(f"speed and memory are not compared: {apart[0].reason}")
+    return notes
+
+
+def _processor(record: Record) -> str:
+    machine: Mapping[str, object] = record.machine
+    return f"{machine.get('processor', 'unknown')} ({machine.get('threads', '?')} threads)"

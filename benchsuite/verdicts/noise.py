@@ -1,0 +1,78 @@
+"""The noise floor of a machine: how far two runs of the same code lie apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchsuite.errors import FileFormatError
+from benchsuite.files import write_json
+from benchsuite.record import Cell
+
+if TYPE_CHECKING:
+    from benchsuite.stats import RunNoise
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of the logarithm of one kind of measurement."""
+
+    between: float  # of the median of a run, from run to run
+    within: float  # of a round, within a run
+    df: int  # degrees of freedom of `between`
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """The spread of each kind of measurement on one machine, and how many runs a side were pooled."""
+
+    machine: str  # the machine's fingerprint
+    spreads: Mapping[str, Spread]
+    runs: tuple[int, int] = (1, 1)
+
+    def between(self, cell: Cell, metric: str) -> RunNoise | None:
+        """The noise of the ratio of two sides; None where nobody has measured it."""
+        from benchsuite.stats import RunNoise
+
+        spread = self.spreads.get(kind(cell, metric))
+        if spread is None:
+            return None
+        return RunNoise(spread.between * math.sqrt(1 / self.runs[0] + 1 / self.runs[1]), spread.df)
+
+
+def kind(cell: Cell, metric: str) -> str:
+    """What is spread alike: one metric of one question, whatever the model or the precision."""
+    return f"{cell.question}/{metric}"
+
+
+def noise_path(machine: str) -> Path:
+    """Where the noise floor of a machine lies: `~/.cache/benchsuite/noise`, or under `XDG_CACHE_HOME`."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "benchsuite" / "noise" / f"{machine}.json"
+
+
+def write_noise(floor: NoiseFloor) -> Path:
+    """Keep a noise floor; returns where."""
+    spreads = {name: asdict(spread) for name, spread in floor.spreads.items()}
+    return write_json(noise_path(floor.machine), {"schema": SCHEMA, "machine": floor.machine, "spreads": spreads})
+
+
+def read_noise(machine: str) -> NoiseFloor | None:
+    """The noise floor of a machine, None where it was never calibrated; FileFormatError where the file is damaged."""
+    path = noise_path(machine)
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r} instead of {SCHEMA}")
+        return NoiseFloor(machine, {name: Spread(**spread) for name, spread in data["spreads"].items()})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path}: not a noise floor ({error}); run `benchsuite calibrate` again") from error

@@ -1,0 +1,56 @@
+"""Finding benchmark files: by path, by directory of shards, by name or number in pytest-benchmark's storage."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchsuite.errors import UsageError
+
+STORAGE = Path(".benchmarks")
+SAVED = re.compile(r"(?P<number>\d+)_(?P<name>.*)")
+
+
+def find_files(name: str, storage: Path = STORAGE) -> list[Path]:
+    """The files that `name` stands for.
+
+    A path to a file; a directory, for every JSON file in it (the shards of one run); else what pytest-benchmark saved
+    in `storage`: a number (`3`, `0003`), the whole stem (`0003_main`), or the name given to `--benchmark-save` (the
+    newest of that name), each also behind a machine's folder (`Linux-CPython-3.11-64bit/3`).
+
+    Raises UsageError where nothing or more than one run fits.
+    """
+    path = Path(name)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        shards = sorted(path.glob("*.json"))
+        if not shards:
+            raise UsageError(f"{path}: no JSON file in this directory; name a file or a directory of shards")
+        return shards
+    folder, _, wanted = name.rpartition("/")
+    runs = [file for file in saved_runs(storage) if file.parent.name == folder or not folder]
+    found = [file for file in runs if _answers_to(file, wanted)]
+    newest = [file for file in found if _number(file) == _number(found[-1])]
+    if not newest:
+        known = f"; it holds {', '.join(file.stem for file in runs[-5:])}" if runs else ""
+        raise UsageError(f"{name}: no such file, directory, or run in {storage}{known}")
+    if len(newest) > 1:
+        raise UsageError(f"{name} is ambiguous: {' or '.join(f'{file.parent.name}/{file.stem}' for file in newest)}")
+    return newest
+
+
+def saved_runs(storage: Path = STORAGE) -> list[Path]:
+    """All runs in pytest-benchmark's storage, the oldest first."""
+    files = [file for file in storage.glob("**/*.json") if SAVED.fullmatch(file.stem)]
+    return sorted(files, key=lambda file: (_number(file), file.parent.name, file.stem))
+
+
+def _answers_to(file: Path, wanted: str) -> bool:
+    match = SAVED.fullmatch(file.stem)
+    assert match is not None
+    return wanted in (file.stem, match["name"]) or (wanted.isdecimal() and int(wanted) == int(match["number"]))
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.partition("_")[0])

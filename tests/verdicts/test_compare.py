@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchsuite.errors import FileFormatError
+from benchsuite.record import Metric, Record, Rounds
+from benchsuite.report.verdicts import message
+from benchsuite.stats import RunNoise
+from benchsuite.verdicts.budgets import make_budgets
+from benchsuite.verdicts.compare import Comparison, Policy, compare, gate, read_side
+from benchsuite.verdicts.noise import NoiseFloor, Spread, kind, read_noise, write_noise
+
+Run = list[Record]
+MakeRun = Callable[..., Run]
+WriteRun = Callable[..., Path]
+
+
+def compared(base: Run, head: Run, *budgets: str, **policy: Any) -> Comparison:
+    sides = [{record.cell.key(): record for record in run} for run in (base, head)]
+    return compare(sides[0], sides[1], Policy(make_budgets(budgets), **policy))
+
+
+def outcomes(comparison: Comparison) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for verdict in comparison.verdicts:
+        found.setdefault(verdict.metric, set()).add(verdict.outcome)
+    return found
+
+
+def test_a_run_is_the_same_as_itself_to_the_last_bit(make_run: MakeRun) -> None:
+    comparison = compared(make_run(), make_run())
+    gated = [verdict for verdict in comparison.verdicts if verdict.outcome != "not gated"]
+    assert len(gated) == 12
+    assert {verdict.outcome for verdict in gated} == {"same"}
+    assert all(verdict.change == 0.0 and not verdict.moved for verdict in gated)
+    assert comparison.exit_status == 0
+
+
+def test_what_is_planted_is_found_and_nothing_else(make_run: MakeRun) -> None:
+    head = make_run(1, cells=3, loss=0.01, slowdown=1.15, forgotten=15, weight_bytes=1_000_001, peak_bytes=640_000_000)
+    comparison = compared(make_run(0, cells=3), head)
+    found = outcomes(comparison)
+    for metric in ("perplexity", "accuracy", "tokens_per_s", "weight_bytes", "peak_memory_bytes"):
+        assert found[metric] == {"worse"}, metric
+    assert found["batch_latency_s"] == found["share_of_padding"] == {"not gated"}
+    assert comparison.exit_status == 1
+    back = compared(head, make_run(0, cells=3))
+    assert set().union(*outcomes(back).values()) == {"better", "not gated"}
+    assert back.exit_status == 0
+
+
+def test_a_change_inside_its_budget_is_the_same_and_has_moved(make_run: MakeRun) -> None:
+    base, head = make_run(), make_run(loss=0.001)
+    verdict = next(v for v in compared(base, head).verdicts if v.metric == "perplexity")
+    assert (verdict.outcome, verdict.moved) == ("same", True)
+    assert verdict.interval is not None
+    assert verdict.interval[0] < math.expm1(0.001) < verdict.interval[1] < 0.005
+    assert outcomes(compared(base, head, "perplexity=0"))["perplexity"] == {"worse"}
+
+
+def test_an_interval_that_straddles_the_budget_cannot_tell_and_says_how_much_more_is_needed(make_run: MakeRun) -> None:
+    comparison = compared(make_run(0, cells=1, rounds=8), make_run(5, cells=1, rounds=8, slowdown=1.06))
+    verdict = next(v for v in comparison.verdicts if v.metric == "tokens_per_s")
+    assert verdict.outcome == "cannot tell"
+    assert "more rounds" in verdict.reason
+    assert comparison.exit_status == 0
+
+
+def test_fewer_than_eight_rounds_cannot_tell_and_the_verdict_says_how_many_more(make_run: MakeRun) -> None:
+    comparison = compared(make_run(0, rounds=20), make_run(1, rounds=5, slowdown=2.0))
+    speeds = [v for v in comparison.verdicts if v.metric == "tokens_per_s"]
+    assert {(v.outcome, v.reason) for v in speeds} == {("cannot tell", "3 more rounds a side")}
+
+
+def test_a_latency_and_a_throughput_of_the_same_rounds_agree(make_run: MakeRun) -> None:
+    def with_latency(run: Run) -> Run:
+        def latency(record: Record) -> dict[str, Metric]:
+            evidence = record.metrics["tokens_per_s"].evidence
+            assert isinstance(evidence, Rounds)
+            metric = Metric(float(np.median(evidence.seconds)), "s", "lower", evidence=Rounds(evidence.seconds, 1.0))
+            return {"latency_s": metric, "tokens_per_s": record.metrics["tokens_per_s"]}
+
+        return [dataclasses.replace(record, metrics=latency(record)) for record in run]
+
+    comparison = compared(with_latency(make_run(0, cells=1)), with_latency(make_run(1, cells=1, slowdown=1.25)))
+    latency, throughput = comparison.verdicts
+    assert latency.outcome == throughput.outcome == "worse"
+    assert latency.change is not None
+    assert throughput.change is not None
+    assert (1 + latency.change) * (1 + throughput.change) == pytest.approx(1)
+
+
+def test_rounds_that_do_more_work_are_not_slower(make_run: MakeRun) -> None:
+    def doubled(record: Record) -> Record:
+        metric = record.metrics["tokens_per_s"]
+        assert isinstance(metric.evidence, Rounds)
+        rounds = Rounds(metric.evidence.seconds * 2, metric.evidence.work * 2)
+        return dataclasses.replace(record, metrics={"tokens_per_s": dataclasses.replace(metric, evidence=rounds)})
+
+    head = [doubled(record) for record in make_run(1)]
+    base = [dataclasses.replace(r, metrics={"tokens_per_s": r.metrics["tokens_per_s"]}) for r in make_run(0)]
+    assert outcomes(compared(base, head)) == {"tokens_per_s": {"same"}}
+
+
+def test_the_noise_floor_of_the_machine_counts(make_run: MakeRun) -> None:
+    base, head = make_run(0, cells=1), make_run(1, cells=1, slowdown=1.12)
+    assert outcomes(compared(base, head))["tokens_per_s"] == {"worse"}
+    assert any("no noise floor" in note for note in compared(base, head).notes)
+    floor = NoiseFloor("m", {kind(base[0].cell, "tokens_per_s"): Spread(0.06, 0.01, 30)})
+    quiet = compared(base, head, noise=lambda machine: floor if machine == "m" else None)
+    verdict = next(v for v in quiet.verdicts if v.metric == "tokens_per_s")
+    assert verdict.outcome == "cannot tell"
+    assert "noise" in verdict.reason
+    assert not quiet.notes
+
+
+def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_named() -> None:
+    floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 30)})
+    assert read_noise("m") is None
+    path = write_noise(floor)
+    assert read_noise("m") == floor
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(FileFormatError, match="benchsuite calibrate"):
+        read_noise("m")
+
+
+def test_noise_shrinks_with_the_runs_that_were_pooled(make_run: MakeRun) -> None:
+    cell = make_run()[0].cell
+    spreads = {kind(cell, "x"): Spread(0.02, 0.01, 30)}
+    assert NoiseFloor("m", spreads).between(cell, "x") == RunNoise(0.02 * math.sqrt(2), 30)
+    assert NoiseFloor("m", spreads, (4, 4)).between(cell, "x") == RunNoise(0.02 * math.sqrt(0.5), 30)
+    assert NoiseFloor("m", spreads).between(cell, "y") is None
+
+
+@pytest.mark.parametrize("name", ["weights", "tokenizer", "data", "protocol"])
+def test_records_whose_fingerprints_differ_are_not_comparable_and_the_one_is_named(
+    make_run: MakeRun, name: str
+) -> None:
+    head = make_run(1, fingerprints={"weights": "w", "tokenizer": "t", "data": "d", "protocol": "p", name: "other"})
+    comparison = compared(make_run(), [dataclasses.replace(r, protocol={"window": 256}) for r in head])
+    assert {(v.outcome, v.metric) for v in comparison.verdicts} == {("not comparable", "")}
+    assert all(name in v.reason for v in comparison.verdicts)
+    assert name != "protocol" or "window: 128 and 256" in comparison.verdicts[0].reason
+    assert comparison.exit_status == 3
+
+
+def test_two_checkpoints_are_compared_where_that_is_asked_for(make_run: MakeRun) -> None:
+    head = make_run(0, loss=0.02, fingerprints={"weights": "x", "tokenizer": "t", "data": "d", "protocol": "p"})
+    assert outcomes(compared(make_run(), head, across_weights=True))["perplexity"] == {"worse"}
+
+
+def test_on_another_machine_quality_and_size_are_compared_and_speed_and_memory_are_not(make_run: MakeRun) -> None:
+    head = make_run(1, slowdown=3.0, loss=0.02, machine={"fingerprint": "n", "processor": "another", "threads": 8})
+    comparison = compared(make_run(), head)
+    found = outcomes(comparison)
+    assert found["tokens_per_s"] == found["peak_memory_bytes"] == {"not compared"}
+    assert found["perplexity"] == {"worse"}
+    assert found["weight_bytes"] == {"same"}
+    assert "speed and memory are not compared" in comparison.notes[-1]
+    nowhere = compared(make_run(machine={}), make_run(1, machine={}))
+    assert outcomes(nowhere)["tokens_per_s"] == {"not compared"}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [("failed", "boom\nOutOfMemory", "failed in HEAD: OutOfMemory"), ("skipped", "no GPU", "skipped in HEAD: no GPU")],
+)
+def test_a_cell_that_failed_or_was_skipped_on_one_side_fails_the_gate(
+    make_run: MakeRun, status: str, reason: str, expected: str
+) -> None:
+    head = [dataclasses.replace(make_run(1)[0], status=status, reason=reason, metrics={}), make_run(1)[1]]
+    comparison = compared(make_run(), head)
+    [missing] = comparison.of("missing")
+    assert (missing.reason, missing.cell) == (expected, head[0].cell)
+    assert comparison.exit_status == 3
+
+
+def test_a_cell_on_one_side_only_is_missing_and_one_that_ran_nowhere_is_only_noted(make_run: MakeRun) -> None:
+    base = [*make_run(cells=2), dataclasses.replace(make_run(cells=3)[2], status="skipped", metrics={})]
+    comparison = compared(base, make_run(1, cells=1))
+    assert [v.reason for v in comparison.of("missing")] == ["not in HEAD"]
+    assert [v.reason for v in compared(make_run(cells=1), make_run(1)).of("missing")] == ["not in BASE"]
+    assert comparison.notes[-1] == "1 cells ran on neither side"
+
+
+def test_a_cell_that_failed_on_both_sides_is_missing(make_run: MakeRun) -> None:
+    failed = [dataclasses.replace(make_run()[0], status="failed", reason="boom", metrics={})]
+    [verdict] = compared(failed, failed).verdicts
+    assert (verdict.outcome, verdict.reason) == ("missing", "failed in BASE: boom; failed in HEAD: boom")
+
+
+def test_a_gated_metric_on_one_side_only_is_missing(make_run: MakeRun) -> None:
+    head = [
+        dataclasses.replace(r, metrics={n: m for n, m in r.metrics.items() if n not in ("kl", "batch_latency_s")})
+        for r in make_run(1)
+    ]
+    comparison = compared(make_run(), head)
+    assert {(v.metric, v.reason) for v in comparison.of("missing")} == {("kl", "not measured in HEAD")}
+    assert compared(make_run(), head, "kl=off").exit_status == 0
+
+
+def test_evidence_that_does_not_pair_is_not_comparable(make_run: MakeRun) -> None:
+    def cut(record: Record) -> Record:
+        metrics = dict(record.metrics)
+        metrics["perplexity"] = dataclasses.replace(metrics["kl"], unit="ppl")
+        accuracy = metrics["accuracy"].evidence
+        metrics["accuracy"] = dataclasses.replace(metrics["accuracy"], evidence=type(accuracy)(accuracy.outcomes[:-1]))
+        metrics["weight_bytes"] = dataclasses.replace(metrics["weight_bytes"], unit="MiB")
+        return dataclasses.replace(record, metrics=metrics)
+
+    comparison = compared(make_run(), [cut(record) for record in make_run(1)])
+    reasons = {v.metric: v.reason for v in comparison.of("not comparable")}
+    assert set(reasons) == {"perplexity", "accuracy", "weight_bytes"}
+    assert "100 items and 99 items" in reasons["accuracy"]
+    assert comparison.exit_status == 3
+
+
+def test_memory_that_falls_inside_its_budget_is_the_same_and_size_that_falls_is_better(make_run: MakeRun) -> None:
+    head = make_run(1, peak_bytes=599_000_000, weight_bytes=999_999)
+    found = outcomes(compared(make_run(), head))
+    assert found["peak_memory_bytes"] == {"same"}
+    assert found["weight_bytes"] == {"better"}
+
+
+def test_a_regression_of_one_cell_survives_the_correction_for_a_hundred(make_run: MakeRun) -> None:
+    base, head = make_run(0, cells=100), make_run(1, cells=100)
+    head[41] = make_run(2, cells=42, slowdown=1.2)[41]
+    comparison = compared(base, head)
+    assert [v.label for v in comparison.of("worse")] == ["perplexity tiny-fp32-set41 tokens_per_s"]
+    assert comparison.tests == 400
+    [worse] = comparison.of("worse")
+    assert worse.p_value is not None
+    assert worse.p_corrected is not None
+    assert worse.p_value < worse.p_corrected < 0.05
+
+
+def test_a_hundred_unchanged_cells_are_called_changed_in_at_most_5_of_100_runs(make_run: MakeRun) -> None:
+    cells = make_run(cells=100)
+    random = np.random.default_rng(8)
+    alarms = 0
+    for _ in range(12):
+        sides = []
+        for _ in range(2):
+            speeds = [Rounds(np.exp(0.02 * random.standard_normal(10)), 1.0) for _ in cells]
+            metrics = [{"tokens_per_s": Metric(1.0, "tok/s", "higher", evidence=rounds)} for rounds in speeds]
+            sides.append([dataclasses.replace(r, metrics=m) for r, m in zip(cells, metrics, strict=True)])
+        alarms += bool(compared(sides[0], sides[1], "tokens_per_s=0").of("worse", "better"))
+    assert alarms <= 3  # 98 times in 100 where the true rate is 5 %
+
+
+def test_the_gate_names_a_regression_as_soon_as_its_cell_is_measured(make_run: MakeRun) -> None:
+    baseline = {record.cell.key(): record for record in make_run(0, cells=20)}
+    head = make_run(1, cells=20, loss=0.01)
+    verdicts = gate(baseline, head[3], Policy())
+    worse = [verdict for verdict in verdicts if verdict.outcome == "worse"]
+    assert [verdict.metric for verdict in worse][:1] == ["perplexity"]
+    assert message(worse[0]).startswith("perplexity tiny-fp32-set3 perplexity: worse: ")
+    assert "budget 0.5 %" in message(worse[0])
+    [missing] = gate({}, head[3], Policy())
+    assert message(missing) == "perplexity tiny-fp32-set3: missing: not in BASE"
+
+
+def test_the_gate_is_never_harder_on_a_cell_than_the_comparison(make_run: MakeRun) -> None:
+    base = {record.cell.key(): record for record in make_run(0, cells=6)}
+    head = make_run(1, cells=6, slowdown=1.062)
+    whole = {v.label for v in compare(base, {r.cell.key(): r for r in head}).of("worse")}
+    gated = {v.label for record in head for v in gate(base, record, Policy()) if v.outcome == "worse"}
+    assert gated <= whole
+
+
+def test_shards_are_one_side_and_a_cell_measured_twice_is_refused(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path
+) -> None:
+    run = make_run(cells=4)
+    shards = [write_run(tmp_path / f"{i}.json", run[2 * i : 2 * i + 2]) for i in range(2)]
+    assert list(read_side(shards)) == [record.cell.key() for record in run]
+    again = write_run(tmp_path / "again.json", run[:1])
+    with pytest.raises(FileFormatError, match=r"0\.json and .*again\.json: two runs of perplexity tiny-fp32-set0"):
+        read_side([*shards, again])
+    with pytest.raises(FileFormatError, match=r"twice\.json: two runs of perplexity tiny-fp32-set0"):
+        read_side([write_run(tmp_path / "twice.json", [run[0], run[0]])])
+
+
+def test_a_failed_cell_travels_through_the_file(make_run: MakeRun, write_run: WriteRun, tmp_path: Path) -> None:
+    run = [dataclasses.replace(make_run()[0], status="failed", reason="boom", metrics={}), make_run()[1]]
+    side = read_side([write_run(tmp_path / "run.json", run)])
+    assert [record.status for record in side.values()] == ["passed", "failed"]
+    assert json.loads((tmp_path / "run.json").read_text())["benchsuite"]["unmeasured"][0]["reason"] == "boom"
