@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError
 from benchsuite.models import gpt2
-from benchsuite.models.gpt2 import GPT2, Attention, KVCache
+from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
@@ -51,20 +51,14 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
 
     Raises UnavailableError where a file is missing, FileFormatError where one is damaged or does not fit the others.
     """
-    from benchsuite.quant.files import is_quantized, restore
-
     config = read_config(path)
-    if gpt2.why_not_native(config) is None and (is_quantized(config) or "quantization_config" not in config):
+    if gpt2.why_not_native(config) is None and _is_ours(config):
         shape = gpt2.config_from_hub(config)
         tokenizer = load_tokenizer(path)
         check_vocabulary(tokenizer, shape.vocab_size, path)
         tensors = read_tensors(path)
         try:
-            if is_quantized(config):
-                module = gpt2.from_state(gpt2.random_state(shape), shape, attention=attention)
-                restore(module, config, tensors)
-            else:
-                module = gpt2.from_state(_as_float32(gpt2.state_from_hub(tensors, shape)), shape, attention=attention)
+            module = _build(config, shape, tensors, attention)
         except FileFormatError as error:
             raise FileFormatError(f"{path}: {error}") from error
         return NativeModel(name, module.to(device), tokenizer, fingerprint(path))
@@ -169,6 +163,25 @@ def _read_file(file: Path) -> dict[str, Tensor]:
             return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a mapping
     except (SafetensorError, OSError) as error:
         raise FileFormatError(f"{file}: truncated or not a safetensors file: {error}; fetch it again") from error
+
+
+def _is_ours(config: dict[str, Any]) -> bool:
+    """Not quantized, or quantized by this project: what others quantized is built by transformers."""
+    if "quantization_config" not in config:
+        return True
+    from benchsuite.quant.files import is_quantized
+
+    return is_quantized(config)
+
+
+def _build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
+    if "quantization_config" not in config:
+        return gpt2.from_state(_as_float32(gpt2.state_from_hub(tensors, shape)), shape, attention=attention)
+    from benchsuite.quant.files import restore
+
+    module = gpt2.from_state(gpt2.random_state(shape), shape, attention=attention)
+    restore(module, config, tensors)
+    return module
 
 
 def _as_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -102,7 +102,9 @@ def test_more_tokens_than_the_context_are_refused(small_config: GPT2Config) -> N
         model.new_cache(1, 65)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("gpt2", 124), ("gpt2-medium", 355), ("gpt2-large", 774), ("gpt2-xl", 1_558)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("gpt2", 124), ("gpt2-medium", 355), ("gpt2-large", 774), ("gpt2-xl", 1_558)]
+)
 def test_named_configurations_have_the_published_number_of_parameters(name: str, millions: int) -> None:
     with torch.device("meta"):
         model = gpt2.GPT2(gpt2.CONFIGS[name])

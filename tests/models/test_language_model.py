@@ -63,12 +63,12 @@ def test_greedy_tokens_are_those_of_transformers(
     model: LanguageModel, small_directory: Path, batch_size: int, prefix: list[int]
 ) -> None:
     reference = transformers.GPT2LMHeadModel.from_pretrained(small_directory).eval()
+    end = model.tokenizer.end_of_text_id
     found = dict(generate(model, SEQUENCES, max_new_tokens=20, batch_size=batch_size, prefix=prefix))
     for index, ids in enumerate(SEQUENCES):
-        wanted = reference.generate(
-            torch.tensor([prefix + ids]), max_new_tokens=20, do_sample=False, eos_token_id=model.tokenizer.end_of_text_id
-        )[0, len(prefix + ids) :].tolist()
-        assert found[index] == [token for token in wanted if token != model.tokenizer.end_of_text_id]
+        prompt = torch.tensor([prefix + ids])
+        wanted = reference.generate(prompt, max_new_tokens=20, do_sample=False, eos_token_id=end)[0, prompt.shape[1] :]
+        assert found[index] == [token for token in wanted.tolist() if token != end]
 
 
 def test_generation_stops_where_the_context_is_full(model: LanguageModel) -> None:

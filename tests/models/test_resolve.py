@@ -1,0 +1,142 @@
+"""A directory or a name becomes a model, or an error that says what is wrong with which file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.models import models
+from benchsuite.models.resolve import TINY, NativeModel, fetch, fingerprint, load_directory
+from benchsuite.models.tokenizer import load_tokenizer
+from benchsuite.models.transformers_model import TransformersModel
+
+
+@pytest.fixture
+def directory(small_directory: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_directory, tmp_path / "model"))
+
+
+def change_config(directory: Path, **changes: Any) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_gpt2_directory_is_run_by_our_own_gpt2(directory: Path) -> None:
+    model = models[f"{directory}/"].load("cpu", "sdpa")
+    assert isinstance(model, NativeModel)
+    assert model.name == "model"
+    assert model.fingerprint == fingerprint(directory)
+
+
+def test_another_family_is_run_by_transformers(tmp_path: Path) -> None:
+    config = transformers.GPTNeoXConfig(
+        vocab_size=4_096, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    transformers.GPTNeoXForCausalLM(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TINY / name, tmp_path / name)
+    model = load_directory(tmp_path, "neox")
+    assert isinstance(model, TransformersModel)
+    ids = torch.tensor([[1, 2, 3]])
+    assert model.head(model.hidden(ids)).shape == (1, 3, 4_096)
+
+
+def test_random_weights_need_nothing_from_the_network_and_are_the_same_each_time() -> None:
+    first, second = (models["random:tiny"].load("cpu", "sdpa") for _ in range(2))
+    assert models["random:tiny"].random
+    for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_truncated_weight_file_is_named(directory: Path) -> None:
+    weights = directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(FileFormatError, match=r"model\.safetensors: truncated or not a safetensors file"):
+        load_directory(directory, "x")
+
+
+def test_a_pickle_is_never_loaded(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    with pytest.raises(UnavailableError, match=r"pytorch_model\.bin is a pickle, which is never loaded"):
+        load_directory(directory, "x")
+
+
+def test_a_configuration_that_does_not_fit_the_weights_is_named(directory: Path) -> None:
+    change_config(directory, n_layer=4)
+    with pytest.raises(FileFormatError, match=r"model: not the weights of this GPT-2: missing h\.3\."):
+        load_directory(directory, "x")
+
+
+def test_a_broken_and_a_missing_configuration_are_told_apart(directory: Path) -> None:
+    (directory / "config.json").write_text("{")
+    with pytest.raises(FileFormatError, match="not JSON"):
+        load_directory(directory, "x")
+    (directory / "config.json").unlink()
+    with pytest.raises(UnavailableError, match=r"no config\.json"):
+        load_directory(directory, "x")
+
+
+def test_an_architecture_that_nobody_knows_is_refused(directory: Path) -> None:
+    change_config(directory, model_type="unheard-of")
+    with pytest.raises(FileFormatError, match=r"transformers .* cannot load it"):
+        load_directory(directory, "x")
+
+
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(directory: Path) -> None:
+    path = directory / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["vocab"]["zzzz"] = 5_000
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(FileFormatError, match=r"the tokenizer has 5001 tokens but the model's embedding has 4096 rows"):
+        load_directory(directory, "x")
+
+
+def test_a_tokenizer_that_is_broken_or_missing_is_named(directory: Path) -> None:
+    (directory / "tokenizer.json").write_text('{"model": 1}')
+    with pytest.raises(FileFormatError, match="the tokenizer's files cannot be read"):
+        load_directory(directory, "x")
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(UnavailableError, match=r"no tokenizer\.json"):
+        load_directory(directory, "x")
+
+
+def test_an_index_that_names_a_file_elsewhere_is_refused(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "part.safetensors")
+    index = directory / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"wte.weight": "../part.safetensors"}}))
+    with pytest.raises(FileFormatError, match="outside its directory"):
+        load_directory(directory, "x")
+    index.write_text(json.dumps({"weight_map": {"wte.weight": "part.safetensors"}}))
+    assert isinstance(load_directory(directory, "x"), NativeModel)
+
+
+def test_a_hub_id_that_is_not_cached_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UnavailableError, match=r"tried the cache only .*hf download someone/nothing"):
+        fetch("someone/nothing")
+
+
+@pytest.mark.parametrize("name", ["random:gpt5", "./nowhere", "/nowhere/at/all"])
+def test_a_name_that_cannot_be_a_model_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError):
+        models[name]
+
+
+def test_gpt2s_own_vocabulary_and_merges_make_its_tokenizer(shared: Path) -> None:
+    folder = shared / "hf" / "hub" / "models--openai-community--gpt2" / "snapshots" / "mirror"
+    tokenizer = load_tokenizer(folder)
+    reference = transformers.GPT2TokenizerFast.from_pretrained(folder)
+    for text in ("Hello world!  It's 1,024\n\n = Title = \n", "naïve – 東京 🙂", ""):
+        assert tokenizer.encode(text) == reference(text)["input_ids"]
+        assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -1,0 +1,61 @@
+"""The table says what was measured beside what it is compared with, and names what was not measured."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from benchsuite.record import Cell, Metric, Record
+from benchsuite.report.table import print_summary
+
+
+def printed(*records: Record) -> str:
+    text = io.StringIO()
+    print_summary(records, Console(file=text, width=200))
+    return text.getvalue()
+
+
+def measured(precision: str, perplexity: float, tokens_per_s: float, weight_bytes: int) -> Record:
+    metrics = {
+        "perplexity": Metric(perplexity, "ppl", "lower", (perplexity - 1, perplexity + 1)),
+        "tokens_per_s": Metric(tokens_per_s, "tok/s", "higher"),
+        "weight_bytes": Metric(weight_bytes, "B", "lower"),
+        "peak_memory_bytes": Metric(3 * weight_bytes, "B", "lower"),
+    }
+    return Record(
+        Cell("perplexity", "tiny", precision, "prose"), metrics, machine={"processor": "a chip", "threads": 2}
+    )
+
+
+def test_each_figure_stands_beside_its_change_against_the_reference() -> None:
+    text = printed(measured("fp32", 10.0, 1000, 2**22), measured("absmax8", 10.5, 1500, 2**20))
+    row = next(line for line in text.splitlines() if "absmax8" in line)
+    for part in ("10.5 ppl", "+5.00 %", "1,500 tok/s", "1.50×", "1.0 MiB", "0.25×", "3.0 MiB"):
+        assert part in row, part
+    assert "a chip, 2 threads" in text
+
+
+def test_without_the_reference_there_is_no_change_to_show() -> None:
+    text = printed(measured("absmax8", 10.5, 1500, 2**20))
+    assert "1.50×" not in text
+    assert "10.5 ppl" in text
+
+
+def test_shares_change_by_points_with_their_interval() -> None:
+    def share(precision: str, value: float) -> Record:
+        metric = Metric(value, "share", "higher", (value - 0.04, value + 0.04))
+        return Record(Cell("classification", "tiny", precision, "headlines"), {"accuracy": metric})
+
+    text = printed(share("fp32", 0.9), share("absmax4", 0.85))
+    assert "90.0 % ± 4.0 accuracy" in text
+    assert "-5.0 pt" in text
+
+
+def test_what_was_skipped_or_failed_is_named_with_its_reason_once() -> None:
+    cells = [Cell("perplexity", "tiny", "fp8", data) for data in ("prose", "wikitext2")]
+    skipped = [Record(cell, status="skipped", reason="fp8 needs a GPU") for cell in cells]
+    failed = Record(Cell("generation", "tiny", "fp16"), status="failed", reason="the logits are NaN")
+    text = printed(*skipped, failed)
+    assert "skipped: perplexity tiny-fp8-prose and 1 more cells: fp8 needs a GPU" in text
+    assert "failed: generation tiny-fp16: the logits are NaN" in text

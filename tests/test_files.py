@@ -1,0 +1,64 @@
+"""Results appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import math
+from pathlib import Path
+
+import pytest
+
+from benchsuite.errors import OutputError
+from benchsuite.files import atomic_write, new_directory, write_json
+
+
+def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "out.txt"
+    atomic_write(path, "first")
+    atomic_write(path, "second")
+    assert path.read_text() == "second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_directory_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def fail_half_way() -> None:
+        with new_directory(target) as inside:
+            (inside / "half").write_text("…")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_appears_with_all_its_files(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "out") as inside:
+        (inside / "whole").write_text("…")
+        assert not (tmp_path / "out").exists()
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["whole"]
+
+
+def test_a_directory_in_use_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("…")
+    with pytest.raises(OutputError, match="not an empty directory"), new_directory(tmp_path):
+        pytest.fail("it was opened")
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no space left"), new_directory(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("…")
+    with pytest.raises(OutputError, match="cannot be written"):
+        atomic_write(tmp_path / "file" / "out.txt", "…")
+
+
+def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "out.json", {"value": math.nan})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,182 @@
+"""The plugin as a user meets it: real pytest runs in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchsuite.record import KEY
+from benchsuite.records import read_records
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "transformers", "datasets", "pandas", "bitsandbytes", "scipy", "sklearn", "matplotlib")
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def bench(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    path = tmp_path / "out.json"
+    finished = run("bench", f"--benchmark-json={path}", *arguments)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return finished, json.loads(path.read_text(), parse_constant=refuse) if path.exists() else None
+
+
+def test_collecting_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pytest; status = pytest.main(['bench', '--collect-only', '-q', '-p', 'no:cacheprovider']);"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules]); sys.exit(status)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout
+    assert "HEAVY []" in finished.stdout
+    assert "test_perplexity[tiny-fp32-prose]" in finished.stdout
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Any, Path]:
+    folder = tmp_path_factory.mktemp("quick")
+    finished, data = bench(
+        folder, "--precision", "fp32,absmax8-row,fp8", "--dataset", "prose,headlines", "--limit", "4"
+    )
+    return finished, data, folder / "out.json"
+
+
+def test_every_cell_carries_quality_speed_memory_and_text(quick: Any) -> None:
+    finished, _, path = quick
+    assert finished.returncode == 0, finished.stdout[-3000:]
+    records = {record.cell.label(): record for record in read_records(path)}
+    record = records["perplexity tiny-absmax8-row-prose"]
+    for name in (
+        *("perplexity", "tokens_per_s", "samples_per_s", "batch_latency_s", "batch_latency_std_s"),
+        *("weight_bytes", "peak_memory_bytes", "working_memory_bytes"),
+    ):
+        assert record.metrics[name].value > 0, name
+    assert all(len(record.fingerprints[name]) == 64 for name in ("weights", "tokenizer", "data", "protocol"))
+    assert record.coverage["share"] == 1
+    assert record.protocol["limit"] == 4
+    assert record.kernels["operators"]
+    assert any(sample.get("generated") for sample in record.samples)
+    assert record.metrics["tokens_per_s"].evidence is not None
+    assert record.machine["processor"]
+
+
+def test_a_quantized_cell_is_smaller_than_the_reference(quick: Any) -> None:
+    records = {record.cell.label(): record for record in read_records(quick[2])}
+    whole = records["perplexity tiny-fp32-prose"].metrics["weight_bytes"].value
+    assert records["perplexity tiny-absmax8-row-prose"].metrics["weight_bytes"].value < 0.5 * whole
+
+
+def test_what_the_machine_cannot_run_is_skipped_with_the_reason_in_table_and_json(quick: Any) -> None:
+    finished, data, path = quick
+    skipped = [record for record in read_records(path) if record.status == "skipped"]
+    assert {record.cell.precision for record in skipped} == {"fp8"}
+    assert all(record.reason for record in skipped)
+    assert len(data[KEY]["unmeasured"]) == len(skipped)
+    assert "skipped: " in finished.stdout
+
+
+def test_the_table_has_a_row_per_cell_beside_the_reference(quick: Any) -> None:
+    finished, _, path = quick
+    table = finished.stdout[finished.stdout.index("benchsuite: ") :]
+    for record in read_records(path):
+        if record.status == "passed":
+            assert record.cell.precision in table
+    assert "ppl" in table
+    assert "×" in table
+
+
+def test_pytest_benchmark_keeps_working_with_the_file(quick: Any, tmp_path: Path) -> None:
+    _, data, path = quick
+    assert all(benchmark["stats"]["data"] for benchmark in data["benchmarks"])
+    compared = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", "compare", str(path), "--group-by=param:precision"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert compared.returncode == 0, compared.stderr
+    assert "precision=absmax8-row" in compared.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "tny"], "unknown model 'tny'; did you mean 'tiny'"),
+        (["--precision", "absmx8"], "did you mean 'absmax8"),
+        (["--dataset", "pros"], "did you mean 'prose'"),
+        (["--profile", "qick"], "did you mean 'quick'"),
+        (["--limit", "none"], "limit is 'none'"),
+        (["--attention", "flsh"], "did you mean 'flash'"),
+    ],
+)
+def test_an_unknown_name_is_a_usage_error_before_anything_runs(arguments: list[str], message: str) -> None:
+    finished = run("bench", *arguments)
+    assert finished.returncode == 4
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stdout + finished.stderr
+
+
+def test_a_matrix_that_selects_nothing_is_no_green_run() -> None:
+    finished = run("bench/test_perplexity.py", "--dataset", "headlines")
+    assert finished.returncode == 4
+    assert "selects nothing" in finished.stderr
+
+
+def test_the_matrix_is_listed_without_running() -> None:
+    finished = run("bench", "--list-matrix", "--precision", "bf16,fp32", "--dataset", "prose", "-k", "perplexity")
+    assert finished.returncode == 0
+    lines = finished.stdout.splitlines()
+    assert [line for line in lines if line.startswith("perplexity[")] == [
+        "perplexity[tiny-fp32-prose]",
+        "perplexity[tiny-bf16-prose]",
+    ]
+
+
+def test_a_cell_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
+    """A precision that damages the weights, registered by a user's conftest."""
+    (tmp_path / "conftest.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from benchsuite.quant.precision import precisions\n"
+        "@dataclass(frozen=True)\n"
+        "class Broken:\n"
+        "    name: str\n"
+        "    def unavailable(self, device): return None\n"
+        "    def apply(self, module, *, device, calibration=None):\n"
+        "        coverage = precisions['fp32'].apply(module, device=device)\n"
+        "        if self.name == 'memory': raise MemoryError('too much')\n"
+        "        module.wte.weight.data[:] = float('nan')\n"
+        "        return coverage\n"
+        "for name in ('nan', 'memory'):\n"
+        "    precisions.register(name, Broken(name))\n"
+    )
+    (tmp_path / "test_mine.py").write_text((ROOT / "bench" / "test_perplexity.py").read_text())
+    path = tmp_path / "out.json"
+    finished = run(
+        "--precision", "nan,memory,bf16", "--dataset", "prose", "--limit", "2", f"--benchmark-json={path}",
+        "-p", "no:randomly", "--import-mode=importlib", cwd=tmp_path,
+    )  # fmt: skip
+    assert finished.returncode == 1, finished.stdout
+    found = {record.cell.precision: record for record in read_records(path)}
+    assert found["bf16"].status == "passed"
+    assert found["nan"].status == found["memory"].status == "failed"
+    assert "NaN or infinite" in found["nan"].reason
+    assert "memory ran out" in found["memory"].reason
+    assert "Traceback" not in finished.stdout
+
+
+def test_a_model_that_cannot_be_had_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    finished = run("bench", "--model", "gpt2", "--precision", "fp32", "--dataset", "prose", "-k", "perplexity")
+    assert finished.returncode == 1
+    assert "tried the cache only (HF_HUB_OFFLINE is set)" in finished.stdout
+    assert "hf download openai-community/gpt2" in finished.stdout

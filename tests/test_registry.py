@@ -1,0 +1,48 @@
+"""Names, globs, families and the nearest known name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchsuite.errors import UnknownNameError, UsageError
+from benchsuite.registry import Registry
+
+
+@pytest.fixture
+def colours() -> Registry[str]:
+    registry: Registry[str] = Registry("colour")
+    registry.register("red", "#f00")
+    registry.register("green", "#0f0")
+
+    @registry.family(r"grey(\d+)", examples=["grey50"])
+    def grey(match: re.Match[str]) -> str:
+        return f"grey of {match[1]} %"
+
+    return registry
+
+
+def test_a_family_makes_what_its_pattern_matches(colours: Registry[str]) -> None:
+    assert colours["grey7"] == "grey of 7 %"
+    assert colours.names() == ("red", "green", "grey50")
+
+
+def test_globs_and_comma_lists_select_in_order_without_repeats(colours: Registry[str]) -> None:
+    assert colours.select(["gr*,red", "green", "grey3"]) == ("green", "grey50", "red", "grey3")
+
+
+@pytest.mark.parametrize("name", ["rde", "grey", "greyx", "blu*"])
+def test_an_unknown_name_is_an_error_that_names_the_known(colours: Registry[str], name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown colour '.*known: red, green, grey50"):
+        colours.select([name])
+
+
+def test_the_nearest_name_is_suggested(colours: Registry[str]) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'green'"):
+        colours["gren"]
+
+
+def test_a_name_is_registered_once(colours: Registry[str]) -> None:
+    with pytest.raises(UsageError, match="registered twice"):
+        colours.register("red", "#e00")
