@@ -1,0 +1,44 @@
+"""The figures of the model card: `python -m benchsuite.models.tiny.scores [DIR]` prints its table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchsuite.data import datasets
+from benchsuite.evals import classification, exact_match, instructions, perplexity
+from benchsuite.models.language_model import LanguageModel
+from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.record import Metric
+
+
+def table(model: LanguageModel, *, limit: int | None = None, batch_size: int = 32) -> dict[str, Metric]:
+    """The card's metrics on the test splits (the first `limit` items of each), by the card's names."""
+    held = {name: datasets[name].load("test", limit) for name in ("prose", "arithmetic", "headlines", "instructions")}
+    prose = perplexity.evaluate(model, held["prose"], batch_size=batch_size)
+    arithmetic = exact_match.evaluate(model, held["arithmetic"], batch_size=batch_size)
+    headlines = classification.evaluate(model, held["headlines"], batch_size=batch_size)
+    answers = instructions.evaluate(model, held["instructions"], batch_size=batch_size)
+    return {
+        "prose: token perplexity": prose.metrics["perplexity"],
+        "prose: word perplexity": prose.metrics["word_perplexity"],
+        "arithmetic: exact match, 5 shots": arithmetic.metrics["exact_match"],
+        "headlines: accuracy": headlines.metrics["accuracy"],
+        "instructions: exact match": answers.metrics["exact_match"],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchsuite.models.tiny.scores", description=__doc__)
+    parser.add_argument("directory", type=Path, nargs="?", default=TINY, help="the model (default: the embedded one)")
+    model = load_directory(parser.parse_args(arguments).directory, "tiny")
+    print("| test split | value | 95 % interval | n |\n| --- | --- | --- | --- |")
+    for name, metric in table(model).items():
+        low, high = metric.interval or (float("nan"), float("nan"))
+        print(f"| {name} | {metric.value:.4f} | {low:.4f} to {high:.4f} | {metric.n} |")
+
+
+if __name__ == "__main__":
+    main()
