@@ -72,6 +72,11 @@ def size_bytes(module: nn.Module) -> int:
     return sum({tensor.data_ptr() or id(tensor): tensor.nbytes for tensor in plain}.values())
 
 
+def _storage(tensor: Tensor) -> int:
+    """What tells tensors apart: where they lie, or themselves where that is not told (oneDNN's layouts)."""
+    return id(tensor) if tensor.is_mkldnn else tensor.data_ptr() or id(tensor)
+
+
 def is_conv1d(module: nn.Module) -> bool:
     """Whether this is transformers' Conv1D: a linear layer whose weight is (in, out)."""
     library = sys.modules.get("transformers.pytorch_utils")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from benchsuite.quant.grids import Grid, Packed
 from benchsuite.quant.products import Product, weight_only
+
+
+class Form(NamedTuple):
+    """What a quantized layer is besides its tensors: how codes become weights, and how a product is computed."""
+
+    grid: Grid
+    product: Product = weight_only
 
 
 class QuantizedLinear(nn.Module):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from benchsuite.quant.apply import Coverage
     from benchsuite.quant.grids import Grid
+    from benchsuite.quant.layers import Form
 
 Calibration = Callable[[], "Tensor"]
 
@@ -53,17 +54,20 @@ class OnGrid:
 
     def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:  # noqa: ARG002
         """Replace the linear layers of `module` in place."""
-        from benchsuite.quant import products
         from benchsuite.quant.apply import quantize_linears
         from benchsuite.quant.layers import QuantizedLinear
 
-        grid, product = self.grid(), getattr(products, self.product)
+        form = self.form()
         return quantize_linears(
-            module,
-            lambda linear: QuantizedLinear.of(linear, grid, product),
-            device=device,
-            quantize_head=self.quantize_head,
+            module, lambda linear: QuantizedLinear.of(linear, *form), device=device, quantize_head=self.quantize_head
         )
+
+    def form(self) -> Form:
+        """The grid and product of its layers: with it a directory can be written and read back."""
+        from benchsuite.quant import products
+        from benchsuite.quant.layers import Form
+
+        return Form(self.grid(), getattr(products, self.product))
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,13 @@ class Gptq:
             raise QuantizationError(f"{self.name} needs calibration data; name a dataset that has a train split")
         settings = Settings(self.bits, self.group, self.act_order)
         return quantize_model(module, calibration(), settings, device=device)
+
+    def form(self) -> Form:
+        """The grid and product of its layers."""
+        from benchsuite.quant.gptq import Settings
+        from benchsuite.quant.layers import Form
+
+        return Form(Settings(self.bits, self.group).grid)
 
 
 @dataclass(frozen=True)
