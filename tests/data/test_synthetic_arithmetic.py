@@ -43,7 +43,7 @@ def test_the_published_problems_add_up() -> None:
 
 @pytest.mark.parametrize("steps", [2, 3, 4])
 def test_each_number_of_steps_is_common_enough_to_count(steps: int) -> None:
-    assert sum(problem.answer.count("<<") == steps for problem in problems("test")) >= 15
+    assert sum(problem.answer.count("<<") == steps for problem in problems("test")) >= 10
 
 
 def test_the_train_split_begins_with_five_shots_of_different_operations() -> None:

@@ -49,7 +49,7 @@ def rows(texts: Mapping[str, Sequence[str]], tokenizer: Tokenizer, count: int, w
     A row begins with a document and holds documents of one dataset, each closed by the end-of-text token; what does
     not fit is cut. A dataset that runs out is read again in another order.
     """
-    end: int = tokenizer.token_to_id(END_OF_TEXT)
+    [end] = tokenizer.encode(END_OF_TEXT).ids
     packed = np.empty((count, width), dtype=np.int16)
     filled = 0
     for name, share in MIX.items():
