@@ -49,12 +49,13 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Question:
-    """What a bench test's marker says: the task whose datasets it runs over (None: no dataset), its batch sizes, and
-    whether the reference precision is one of its cells."""
+    """What a bench test's marker says: the task whose datasets it runs over (None: no dataset), its batch sizes,
+    whether the reference precision is one of its cells, and the only precisions that it knows (None: all)."""
 
     task: Task | None = None
     batch_sizes: tuple[int, ...] = (8,)
     reference: bool = True
+    precisions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in TASKS:
@@ -92,7 +93,7 @@ class Matrix:
         for model, attention, precision, dataset, batch_size in itertools.product(
             self.models, self.attentions, self.precisions, chosen, self.batch_sizes or question.batch_sizes
         ):
-            if question.reference or precision != REFERENCE:
+            if (question.reference or precision != REFERENCE) and precision in (question.precisions or (precision,)):
                 yield Point(model, precision, dataset, attention, batch_size)
 
     def identify(self, point: Point, question: Question) -> str:

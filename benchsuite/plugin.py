@@ -38,6 +38,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
     group.addoption("--limit", metavar="N", help="at most N examples of each dataset; the record says so")
     group.addoption("--profile", metavar="NAME", help="quick, default or full: what is measured where nothing is said")
+    length = {"action": "append", "type": int, "default": [], "metavar": "TOKENS"}
+    group.addoption("--sequence-length", help="training: sequence lengths, instead of 128; may be repeated", **length)
+    group.addoption("--compile", action="store_true", help="training: cells with torch.compile beside those without")
+    group.addoption("--gradient-checkpointing", action="store_true", help="training: recompute activations")
     group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
 
 
@@ -45,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "benchsuite(task, batch_sizes, reference): a question of the matrix (benchsuite.matrix.Question)",
+        "benchsuite(task, batch_sizes, reference, precisions): a question of the matrix (benchsuite.matrix.Question)",
     )
 
 

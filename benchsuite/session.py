@@ -145,6 +145,17 @@ class RunningCell:
         measurement.metrics |= quantizing(seconds, before, after, measurement.coverage)
         self._finish()
 
+    def measure_training(self, model: str, options: Mapping[str, Any]) -> None:
+        """Speed, memory and FLOP utilisation of one optimizer step; see `benchsuite.training.step.Step`."""
+        from benchsuite.training.step import Step, measure
+
+        cell = self._measurement.cell
+        step = Step(model, cell.precision, cell.attention, cell.batch_size, device=cell.device, **options)
+        metrics, kernels = measure(step, self.clock)
+        self._measurement.metrics |= metrics
+        self._measurement.kernels = kernels
+        self._finish()
+
     def clock(self, run: Callable[[], Any], setup: Callable[[], None] | None = None) -> list[float]:
         """Seconds of each round of `run` under pytest-benchmark's clock, after one round of warm-up."""
         if setup:
@@ -188,6 +199,7 @@ def cell_of(session: Session, item: pytest.Item) -> Cell:
         batch_size=point["batch_size"],
         device=session.device,
         limit=session.matrix.limit if dataset else None,
+        options=tuple((name, str(value)) for name, value in point.get("options", {}).items()),
     )
 
 

@@ -11,10 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -54,11 +54,21 @@ def peaks_of_fresh_process(job: Job) -> dict[Work, Peak]:
 
     Raises UnavailableError where the kernel does not tell them, or where the process died.
     """
+    answer = answer_of_fresh_process("benchsuite.measure.memory", asdict(job))
+    peaks = [Peak(process_bytes=answer["process"], working_bytes=working) for working in answer["working"]]
+    return dict(zip(job.works, peaks, strict=True))
+
+
+def answer_of_fresh_process(module: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Run `python -m module` with `asked` as JSON on its standard input; the JSON of its last line.
+
+    Raises UnavailableError where the kernel does not tell a process's peak, or where the process died.
+    """
     if not os.access(_RESET, os.W_OK):
         raise UnavailableError("the peak memory of a process is read from Linux's /proc, which is not here")
     finished = subprocess.run(
-        [sys.executable, "-m", "benchsuite.measure.memory"],
-        input=json.dumps(asdict(job)),
+        [sys.executable, "-m", module],
+        input=json.dumps(dict(asked)),
         capture_output=True,
         text=True,
         check=False,
@@ -66,9 +76,8 @@ def peaks_of_fresh_process(job: Job) -> dict[Work, Peak]:
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
         raise UnavailableError(f"the process that measures memory ended with {finished.returncode}: {last}")
-    answer = json.loads(finished.stdout.splitlines()[-1])
-    peaks = [Peak(process_bytes=answer["process"], working_bytes=working) for working in answer["working"]]
-    return dict(zip(job.works, peaks, strict=True))
+    answer: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return answer
 
 
 def peak_of_allocator(device: torch.device, run: Callable[[], object]) -> Peak:
@@ -88,13 +97,13 @@ def main() -> None:
     asked = json.load(sys.stdin)
     job = Job(**{**asked, "works": tuple(map(tuple, asked["works"]))})
     model, _ = load(job.model, job.precision, "cpu", job.attention)
-    process, working = _peak_bytes(), []
+    process, working = peak_bytes(), []
     for dataset, batch_size in job.works:
         run = _work(model, dataset, batch_size, job.limit)
         gc.collect()
-        _RESET.write_text("5", encoding="ascii")  # proc(5): the peak becomes what is resident now
+        reset_peak()
         run()
-        working.append(_peak_bytes())
+        working.append(peak_bytes())
     print(json.dumps({"process": max([process, *working]), "working": working}))
 
 
@@ -110,7 +119,13 @@ def _work(model: LanguageModel, dataset: str | None, batch_size: int, limit: int
     return run
 
 
-def _peak_bytes() -> int:
+def reset_peak() -> None:
+    """Let this process's peak be what is resident now."""
+    _RESET.write_text("5", encoding="ascii")  # proc(5)
+
+
+def peak_bytes() -> int:
+    """Bytes that were resident at most in this process's life, or since `reset_peak`."""
     line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 

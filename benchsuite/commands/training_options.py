@@ -1,0 +1,65 @@
+"""The options that all commands share which train a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from benchsuite.training.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+_NAMES = (
+    "learning_rate", "batch_size", "epochs", "warmup_steps", "weight_decay", "context", "seed", "accumulation",
+    "early_stopping", "autocast", "attention", "qat", "gradient_checkpointing", "compile", "device", "track",
+)  # fmt: skip
+_OPTIONS = (
+    click.option("--learning-rate", type=float, help="peak of the schedule: linear warm-up, linear decay"),
+    click.option("--batch-size", type=int, help="examples a step and device"),
+    click.option("--epochs", type=float, help="times that the train split is read"),
+    click.option("--warmup-steps", type=int, help="steps until the peak"),
+    click.option("--weight-decay", type=float, help="of AdamW"),
+    click.option("--context", type=int, help="tokens that an example is cut to"),
+    click.option("--accumulation", type=int, help="batches whose gradients make one step"),
+    click.option("--early-stopping", type=int, metavar="EPOCHS", help="stop when the validation loss has not fallen"),
+    click.option("--autocast", type=click.Choice(["bf16", "fp16"]), help="arithmetic of the matrix products"),
+    click.option("--attention", type=click.Choice(["eager", "sdpa", "flash"]), help="attention kernel"),
+    click.option("--qat", metavar="PRECISION", help="quantization-aware training: compute with weights on that grid"),
+    click.option("--gradient-checkpointing", is_flag=True, default=None, help="recompute activations: less memory"),
+    click.option("--compile", is_flag=True, default=None, help="torch.compile"),
+    click.option("--device", help="auto, cpu or cuda"),
+    click.option("--track", multiple=True, default=None, help="wandb, tensorboard or trackio; may be repeated"),
+    click.option("--seed", type=int, help="of weights, order and splits"),
+)
+
+
+def training_options(function: F) -> F:
+    """Add an option for every setting; one that is not given keeps the command's own default."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def settings_from(defaults: Settings, options: dict[str, Any]) -> Settings:
+    """The defaults with what was given; takes its options out of `options`."""
+    given = {name: options.pop(name) for name in _NAMES}
+    return replace(defaults, **{name: value for name, value in given.items() if value not in (None, ())})
+
+
+def output_option(function: F) -> F:
+    """`-o DIR` and `--resume`."""
+    resume = click.option("--resume", is_flag=True, help="go on with the unfinished run in the output directory")
+    output = click.option(
+        "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written"
+    )
+    return resume(output(function))
+
+
+def limit_options(function: F) -> F:
+    """`--train-limit` and `--test-limit`."""
+    train = click.option("--train-limit", type=click.IntRange(1), metavar="N", help="train on the first N examples")
+    test = click.option("--test-limit", type=click.IntRange(1), metavar="N", help="test on the first N examples")
+    return train(test(function))

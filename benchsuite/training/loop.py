@@ -1,0 +1,218 @@
+"""The training loop: transformers' Trainer, told when to stop, where to go on, and what not to lose.
+
+`torchrun` and `accelerate launch` spread it over GPUs and machines; see their documentation.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers.trainer_callback import ProgressCallback
+
+from benchsuite.errors import DataError, NumericalError, OutputError, UnavailableError, UsageError
+from benchsuite.measure.machine import resolve_device
+from benchsuite.quant.apply import size_bytes
+from benchsuite.training.features import IGNORED, Feature, collate
+from benchsuite.training.run_directory import last_checkpoint
+from benchsuite.training.settings import TRACKERS, Settings
+from benchsuite.training.start import Start
+
+SoftLoss = Callable[[Any, Mapping[str, Tensor], Any, "Tensor | int | None"], Tensor]
+"""(hard loss, inputs, outputs, items in the batch) to the loss that is minimised; see `benchsuite.training.distill`."""
+LOGS = 100  # points of the loss curve
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: its log, the trainer that can evaluate, and the seconds it took."""
+
+    trainer: Any
+    history: list[dict[str, float]]
+    seconds: float
+
+    def loss(self, rows: list[Feature]) -> float:
+        """Mean loss of rows: per token in language modelling, per text in classification. All processes call it."""
+        return float(self.trainer.evaluate(rows, metric_key_prefix="final")["final_loss"])
+
+
+def train(
+    start: Start,
+    rows: list[Feature],
+    validation: list[Feature],
+    settings: Settings,
+    directory: Path,
+    *,
+    resume: bool = False,
+    soft_loss: SoftLoss | None = None,
+) -> Trained:
+    """Train the module of `start` in place, with a checkpoint in `directory` and a validation after every epoch.
+
+    `resume` goes on from the last whole checkpoint, to the same weights bit for bit on one CPU. `soft_loss` changes the
+    loss that is minimised, never the one that is validated. Raises NumericalError where a loss is NaN or infinite,
+    OutputError where the next checkpoint does not fit the disk: the checkpoints before it stay.
+    """
+    if not rows or not validation:
+        raise DataError("there is nothing to train on or to validate with: no example is left")
+    require_libraries(settings)
+    checkpoint = last_checkpoint(directory) if resume else None
+    trainer = _Trainer(
+        soft_loss=soft_loss,
+        model=start.module,
+        args=_arguments(settings, directory, steps_in_epoch=math.ceil(len(rows) / settings.batch_size)),
+        train_dataset=rows,
+        eval_dataset=validation,
+        data_collator=functools.partial(collate, pad=start.tokenizer.pad_token_id),
+        processing_class=start.tokenizer,
+        callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping)] if settings.early_stopping else None,
+        compute_metrics=_token_loss if isinstance(rows[0]["labels"], list) else None,
+        preprocess_logits_for_metrics=_loss_and_count if isinstance(rows[0]["labels"], list) else None,
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Bar)
+    found = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return Trained(trainer, list(trainer.state.log_history), found.metrics["train_runtime"])
+
+
+def is_main_process() -> bool:
+    """Whether this process writes the files: the first of those that `torchrun` or `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def require_libraries(settings: Settings) -> None:
+    """UnavailableError with the line that installs it, where the loop or a tracker needs a library that is not here."""
+    needed = {"accelerate": "benchsuite[train]"} | {TRACKERS[tracker]: TRACKERS[tracker] for tracker in settings.track}
+    for package, requirement in needed.items():
+        if importlib.util.find_spec(package) is None:
+            raise UnavailableError(f"{package} is not installed; `pip install '{requirement}'` installs it")
+
+
+def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> Any:
+    device = resolve_device(settings.device)
+    if settings.autocast == "fp16" and device == "cpu":
+        raise UsageError("autocast in fp16 scales the loss, which needs CUDA; on the CPU use bf16")
+    every = max(1, int(steps_in_epoch * settings.epochs / settings.accumulation / LOGS))
+    return transformers.TrainingArguments(
+        output_dir=str(directory),
+        run_name=directory.name,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        num_train_epochs=settings.epochs,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+        bf16=settings.autocast == "bf16",
+        fp16=settings.autocast == "fp16",
+        gradient_checkpointing=settings.gradient_checkpointing,
+        torch_compile=settings.compile,
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device != "cpu",
+        train_sampling_strategy="group_by_length",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=settings.early_stopping is not None,
+        metric_for_best_model="loss" if settings.early_stopping else None,
+        logging_steps=every,
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",
+        remove_unused_columns=False,
+        report_to=list(settings.track) or "none",
+    )
+
+
+class _Trainer(transformers.Trainer):  # type: ignore[misc]
+    """Trainer that stops at a loss that is no number, and before a checkpoint that would not fit the disk."""
+
+    def __init__(self, *, soft_loss: SoftLoss | None, **options: Any) -> None:
+        super().__init__(**options)
+        self._soft_loss = soft_loss
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *rest: Any, **more: Any) -> Tensor:
+        loss: Tensor = super().training_step(model, inputs, *rest, **more)
+        self._require_finite(float(loss), f"the loss of step {self.state.global_step + 1}")
+        return loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self._soft_loss is not None and model.training:
+            loss = self._soft_loss(loss, inputs, outputs, num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+        output = super().evaluation_loop(*arguments, **options)
+        prefix = options.get("metric_key_prefix", "eval")
+        # Trainer takes the mean over batches, which depends on the batch size; this one is over tokens
+        if (loss := output.metrics.pop(f"{prefix}_loss_per_token", None)) is not None:
+            output.metrics[f"{prefix}_loss"] = loss
+        self._require_finite(
+            output.metrics[f"{prefix}_loss"], f"the validation loss after step {self.state.global_step}"
+        )
+        return output
+
+    def _save_checkpoint(self, *arguments: Any) -> None:
+        directory = Path(self.args.output_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        # weights and AdamW's two moments in fp32, and the small rest
+        needed, free = 3 * size_bytes(self.model) + (16 << 20), shutil.disk_usage(directory).free
+        if free < needed:
+            raise OutputError(
+                f"no space left on the disk for the checkpoint of step {self.state.global_step} in {directory}: "
+                f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; {self._kept()}"
+            )
+        super()._save_checkpoint(*arguments)
+
+    def _require_finite(self, loss: float, what: str) -> None:
+        if not math.isfinite(loss):
+            rate = self.args.learning_rate
+            raise NumericalError(
+                f"{what} is {loss}; try a learning rate below {rate:g}, or a longer warm-up; {self._kept()}"
+            )
+
+    def _kept(self) -> str:
+        checkpoint = last_checkpoint(Path(self.args.output_dir))
+        return f"{checkpoint} is whole and stays" if checkpoint else "no checkpoint was finished before it"
+
+
+class _Bar(ProgressCallback):  # type: ignore[misc]
+    """Trainer's progress bar with the loss beside it and a line for each validation."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
+        if self.training_bar is None or logs is None:
+            return
+        if "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}")
+        if "eval_loss" in logs:
+            line = f"epoch {state.epoch:g}, step {state.global_step}: validation loss {logs['eval_loss']:.4g}"
+            self.training_bar.write(line, file=sys.stderr)
+
+
+def _loss_and_count(logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
+    """Summed loss (nats) and count of the scored tokens of each row, (B, 2), from logits (B, T, V)."""
+    scores = logits if isinstance(logits, Tensor) else logits[0]
+    scored, wanted = scores[:, :-1].float(), labels[:, 1:]  # (B, T - 1, V), (B, T - 1)
+    losses = nn.functional.cross_entropy(scored.transpose(1, 2), wanted, ignore_index=IGNORED, reduction="none")
+    return torch.stack([losses.sum(1), (wanted != IGNORED).sum(1)], dim=1)  # (B, 2)
+
+
+def _token_loss(prediction: Any) -> dict[str, float]:
+    total, count = prediction.predictions.astype("float64").sum(axis=0)
+    return {"loss_per_token": float(total / count)}

@@ -1,0 +1,234 @@
+"""From a model to the table: fine-tune a classifier, quantize it from scratch and with bitsandbytes, compare all.
+
+Each step leaves one directory of OUT and needs only that of the baseline:
+
+    baseline-MODEL-full/   the fine-tuned classifier, checkpoints, report, metrics_baseline.json, pictures
+    ptq-scratch-int8/      report, metrics_ptq_scratch.json, ptq_scratch_summary.json, quantized_model/
+    bnb-quantized/         reports, metrics_quant_bnb.json, MODEL-int8/, MODEL-nf4/
+    qat-PRECISION/         with `qat`: trained on for one epoch under that precision, quantized/; beside it
+    ptq-scratch-PRECISION/ the baseline in that precision, untrained
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import save
+
+from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.files import atomic_write, new_directory, write_json
+from benchsuite.measure.machine import resolve_device
+from benchsuite.models.resolve import fingerprint
+from benchsuite.quant.apply import is_conv1d
+from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.precision import precisions
+from benchsuite.record import Record, from_json, to_json
+from benchsuite.training import classify
+from benchsuite.training.features import class_features
+from benchsuite.training.progress import bar
+from benchsuite.training.settings import Settings
+from benchsuite.training.splits import Splits
+from benchsuite.training.start import Start, classifier, quiet_transformers
+from benchsuite.training.summary import write_summary
+
+STEPS = ("baseline", "ptq", "bnb")
+INT8 = "absmax8-row"
+METRICS = {"baseline": "metrics_baseline.json", "ptq": "metrics_ptq_scratch.json", "bnb": "metrics_quant_bnb.json"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done with which data, and where it goes. `qat` adds training under that precision to the table."""
+
+    model: str
+    splits: Splits
+    settings: Settings
+    output: Path
+    qat: str | None = None
+    resume: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model's name as part of a directory's."""
+        return self.model.rstrip("/").rpartition("/")[2].replace(":", "-")
+
+    @property
+    def baseline(self) -> Path:
+        """The directory of the fine-tuned classifier."""
+        return self.output / f"baseline-{self.name}-full"
+
+
+def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
+    """Do the steps in order, then write summary.json and summary.md of all that is there; returns the table."""
+    if "baseline" in steps:
+        _once(recipe, recipe.baseline / METRICS["baseline"], lambda: _train(recipe))
+    if not (recipe.baseline / METRICS["baseline"]).is_file():
+        raise UsageError(f"{recipe.baseline} holds no finished baseline; run the step baseline first")
+    if "ptq" in steps:
+        _scratch(recipe, recipe.baseline, INT8, recipe.output / "ptq-scratch-int8")
+    if "bnb" in steps:
+        _once(recipe, recipe.output / "bnb-quantized" / METRICS["bnb"], lambda: _bnb(recipe))
+    if recipe.qat:
+        _scratch(recipe, recipe.baseline, recipe.qat, recipe.output / f"ptq-scratch-{recipe.qat}")
+        trained = recipe.output / f"qat-{recipe.qat}"
+        _once(recipe, trained / "metrics_qat.json", lambda: _train_under(recipe, recipe.qat, trained))
+        _scratch(recipe, trained, recipe.qat, trained / "quantized")
+    return write_summary(_finished(recipe), "baseline", recipe.output)
+
+
+def _once(recipe: Recipe, metrics: Path, step: Callable[[], None]) -> None:
+    """Do a step unless it is finished and the recipe is resumed."""
+    if not (recipe.resume and metrics.is_file()):
+        step()
+
+
+def _train(recipe: Recipe) -> None:
+    start = classifier(
+        recipe.model,
+        recipe.splits.train.labels,
+        attention=recipe.settings.attention,
+        seed=recipe.settings.seed,
+    )
+    classify.run(
+        start,
+        recipe.splits,
+        recipe.settings,
+        recipe.baseline,
+        resume=recipe.resume,
+        metrics_file=METRICS["baseline"],
+    )
+
+
+def _train_under(recipe: Recipe, precision: str | None, directory: Path) -> None:
+    settings = replace(recipe.settings, qat=precision, epochs=1, early_stopping=None)
+    start = classifier(str(recipe.baseline), recipe.splits.train.labels, seed=settings.seed)
+    classify.run(start, recipe.splits, settings, directory, resume=recipe.resume, metrics_file="metrics_qat.json")
+
+
+def _scratch(recipe: Recipe, source: Path, precision: str, directory: Path) -> None:
+    """Quantize the classifier in `source` with this project's own grids, measure it and write it in two forms."""
+
+    def step() -> None:
+        start = classifier(str(source), recipe.splits.test.labels)
+        device = resolve_device(recipe.settings.device)
+        # the head of a few rows stays in full precision, as bitsandbytes leaves it too
+        coverage = precisions[precision].apply(start.module.base_model, device=device)
+        start.module.to(device)
+        record, text = _measured(recipe, start, precision)
+        bits = "int8" if precision == INT8 else precision
+        with new_directory(directory) as new:
+            _write_quantized(start, source, precision, new / "quantized_model", f"model_{bits}.safetensors")
+            record = _with_weights(record, new / "quantized_model")
+            atomic_write(new / "classification_report_ptq.txt", text)
+            write_json(new / "ptq_scratch_summary.json", {"precision": precision, **asdict(coverage)})
+            write_json(new / METRICS["ptq"], to_json(record))
+
+    _once(recipe, directory / METRICS["ptq"], step)
+
+
+def _write_quantized(start: Start, source: Path, precision: str, directory: Path, packed: str) -> None:
+    """The packed codes and scales in the file `packed`, and what they stand for as plain weights for transformers."""
+    plain = classifier(str(source), list(start.module.config.label2id))
+    for name, layer in start.module.named_modules():
+        if isinstance(layer, QuantizedLinear):
+            target = plain.module.get_submodule(name)
+            weight = layer.dequantize().cpu()  # (out, in)
+            target.weight.data.copy_(weight.t() if is_conv1d(target) else weight)
+    plain.save(directory)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in start.module.state_dict().items()}
+    atomic_write(directory / packed, save(tensors, metadata={"format": "pt", "precision": precision}))
+
+
+def _bnb(recipe: Recipe) -> None:
+    with new_directory(recipe.output / "bnb-quantized") as new:
+        records = {}
+        for form, config in _bnb_configs().items():
+            start = _bnb_start(recipe, config)
+            record, text = _measured(recipe, start, f"bnb-{form}")
+            start.save(new / f"{recipe.name}-{form}")
+            records[form] = to_json(_with_weights(record, new / f"{recipe.name}-{form}"))
+            atomic_write(new / f"classification_report_{form}.txt", text)
+        write_json(new / METRICS["bnb"], records)
+
+
+def _bnb_configs() -> Mapping[str, Any]:
+    return {
+        "int8": transformers.BitsAndBytesConfig(load_in_8bit=True),
+        "nf4": transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
+    }
+
+
+def _bnb_start(recipe: Recipe, config: Any) -> Start:
+    """The baseline as transformers and bitsandbytes load it; UnavailableError in their own words where they cannot."""
+    plain = classifier(str(recipe.baseline), recipe.splits.test.labels)
+    # it says at every product that float32 is cast
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    try:
+        with quiet_transformers():
+            module = transformers.AutoModelForSequenceClassification.from_pretrained(
+                recipe.baseline,
+                quantization_config=config,
+                device_map=resolve_device(recipe.settings.device),
+                dtype=torch.float32,
+            )
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise UnavailableError(f"bitsandbytes does not run here: {error}") from error
+    return replace(plain, module=module)
+
+
+def _measured(recipe: Recipe, start: Start, precision: str) -> tuple[Record, str]:
+    """The record and the report of a classifier on the test split."""
+    test = recipe.splits.test
+    rows = class_features(test, start.encode, context=recipe.settings.context).rows
+    with bar(f"testing {precision}") as progress:
+        found = classify.classify(
+            start.module,
+            rows,
+            test,
+            pad=int(start.tokenizer.pad_token_id),
+            batch_size=recipe.settings.batch_size,
+            progress=progress,
+        )
+    return classify.record_of(replace(start, name=recipe.name), found, test, precision), found.text()
+
+
+def _with_weights(record: Record, directory: Path) -> Record:
+    return replace(record, fingerprints={**record.fingerprints, "weights": fingerprint(directory)})
+
+
+def _finished(recipe: Recipe) -> dict[str, Record]:
+    """The records of all steps that are finished, by their row in the table, baseline first."""
+    out = recipe.output
+    files = {
+        "baseline": recipe.baseline / METRICS["baseline"],
+        f"{INT8} from scratch": out / "ptq-scratch-int8" / METRICS["ptq"],
+        "int8": out / "bnb-quantized" / METRICS["bnb"],
+        "nf4": out / "bnb-quantized" / METRICS["bnb"],
+    }
+    if recipe.qat:
+        files[f"{recipe.qat} after training"] = out / f"ptq-scratch-{recipe.qat}" / METRICS["ptq"]
+        files[f"{recipe.qat} trained for (QAT)"] = out / f"qat-{recipe.qat}" / "quantized" / METRICS["ptq"]
+    records = {}
+    for row, file in files.items():
+        if file.is_file():
+            held = _read(file)
+            bnb = file.name == METRICS["bnb"]
+            record = from_json(held[row] if bnb else held, str(file))
+            if record.fingerprints["data"] != recipe.splits.test.fingerprint():
+                raise UsageError(f"{file} was measured on other test texts; use the same data and seed, or begin anew")
+            records[f"bnb {row}" if bnb else row] = record
+    return records
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileFormatError(f"{file}: not JSON: {error}; remove its directory and run that step again") from error

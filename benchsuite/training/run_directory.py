@@ -1,0 +1,86 @@
+"""The directory of a training run: who may write into it, and which of its checkpoints are whole. No torch in here."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchsuite.errors import FileFormatError, OutputError, UsageError
+from benchsuite.files import write_json
+
+ARGUMENTS = "training_args.json"
+
+
+def claim(directory: Path, arguments: Mapping[str, Any], *, finished: str, resume: bool) -> None:
+    """Make `directory` the run's own and write its `arguments` (settings, model, data) to training_args.json.
+
+    `finished` is the file that a run writes last. OutputError where the directory is in use and not to be resumed, or
+    finished; UsageError where a run to be resumed had other arguments.
+    """
+    path = directory / ARGUMENTS
+    if (directory / finished).exists():
+        raise OutputError(f"{directory} holds a finished run; name another directory or remove it first")
+    if directory.is_file() or (directory.is_dir() and any(directory.iterdir()) and not path.is_file()):
+        raise OutputError(f"{directory} is in use by something else; name another directory")
+    if path.is_file():
+        if not resume:
+            raise OutputError(f"{directory} holds an unfinished run; go on with --resume, or name another directory")
+        _require_same(path, arguments)
+    write_json(path, dict(arguments))
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """The newest checkpoint that is whole; None where there is none."""
+    found = sorted(directory.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    return next((path for path in found if why_damaged(path) is None), None)
+
+
+def why_damaged(checkpoint: Path) -> str | None:
+    """Why a checkpoint of the Trainer cannot be resumed from, or None: a file is missing or cut short."""
+    for name in ("trainer_state.json", "scheduler.pt", "optimizer.pt", "model.safetensors"):
+        if not (checkpoint / name).is_file():
+            return f"{checkpoint}: {name} is missing"
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{checkpoint}: trainer_state.json is cut short"
+    for name in ("scheduler.pt", "optimizer.pt"):
+        if not zipfile.is_zipfile(checkpoint / name):
+            return f"{checkpoint}: {name} is cut short"
+    if not _is_whole(checkpoint / "model.safetensors"):
+        return f"{checkpoint}: model.safetensors is cut short"
+    return None
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a safetensors file is as long as its header says."""
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        if len(start) < 8:
+            return False
+        (length,) = struct.unpack("<Q", start)
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError:
+            return False
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    return bool(file.stat().st_size == 8 + length + max(ends, default=0))
+
+
+def _require_same(path: Path, arguments: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileFormatError(f"{path}: not JSON: {error}; start again in another directory") from error
+    now = json.loads(json.dumps(dict(arguments)))
+    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if differing:
+        key = differing[0]
+        raise UsageError(
+            f"the run in {path.parent} began with {key} {before.get(key)!r}, not {now.get(key)!r}; "
+            "resume it with the same, or begin anew in another directory"
+        )

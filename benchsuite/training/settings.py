@@ -1,0 +1,59 @@
+"""What fixes a training run besides model and data. No torch in here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from benchsuite.errors import UnknownNameError, UsageError
+
+TRACKERS = {"wandb": "wandb", "tensorboard": "tensorboard", "trackio": "trackio"}  # name -> the package that has it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyperparameters, kernels and where the run is followed. `context` is in tokens, `early_stopping` in epochs."""
+
+    learning_rate: float = 5e-5
+    batch_size: int = 8
+    epochs: float = 2.0
+    warmup_steps: int = 100
+    weight_decay: float = 0.1
+    context: int = 1_024
+    seed: int = 0
+    accumulation: int = 1
+    early_stopping: int | None = None
+    autocast: Literal["bf16", "fp16"] | None = None
+    attention: Literal["eager", "sdpa", "flash"] = "sdpa"
+    qat: str | None = None
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    device: str = "auto"
+    track: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size", "epochs", "context", "accumulation"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; a number above 0 was wanted")
+        for name in ("warmup_steps", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; at least 0 was wanted")
+        if self.early_stopping is not None and self.early_stopping < 1:
+            raise UsageError(f"early stopping after {self.early_stopping} epochs; at least 1 was wanted")
+        for tracker in self.track:
+            if tracker not in TRACKERS:
+                raise UnknownNameError("tracker", tracker, TRACKERS)
+
+    def within(self, positions: int) -> Settings:
+        """These settings with a context of at most `positions` tokens."""
+        return replace(self, context=min(self.context, positions))
+
+    def fitted(self, model: str, positions: int) -> Settings:
+        """These settings where their context is one that a model of `positions` tokens has, else UsageError."""
+        if self.context > positions:
+            raise UsageError(f"a context of {self.context} tokens was asked for; {model} sees {positions}")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run that is resumed must agree on: all but where it is followed and computed."""
+        return {key: value for key, value in asdict(self).items() if key not in ("track", "device")}

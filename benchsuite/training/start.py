@@ -1,0 +1,138 @@
+"""What training starts from: a transformers model and its tokenizer, by the names of the model registry."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.models import HUB_IDS, models
+from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
+from benchsuite.models.resolve import TINY, fetch, read_config, weight_files
+from benchsuite.models.transformers_model import ATTENTION_NAMES
+
+
+@dataclass(frozen=True)
+class Start:
+    """A module that can be trained, in fp32, with its tokenizer."""
+
+    name: str
+    module: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerFast, with a padding token
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model can see."""
+        return int(self.module.config.max_position_embeddings)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts; nothing is added at either end."""
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def save(self, directory: Path) -> None:
+        """Write all that `from_pretrained` needs."""
+        with quiet_transformers():
+            self.module.save_pretrained(directory)
+            self.tokenizer.save_pretrained(directory)
+
+
+def causal(name: str, *, attention: Attention = "sdpa", seed: int = 0) -> Start:
+    """A language model by name, directory or hub id; `random:NAME` draws its weights by `seed`."""
+    return _start(name, transformers.AutoModelForCausalLM, attention, seed)
+
+
+def classifier(name: str, labels: Sequence[str], *, attention: Attention = "sdpa", seed: int = 0) -> Start:
+    """A classifier of texts: the head is drawn by `seed` where the model has none for these `labels`."""
+    names = dict(enumerate(labels))
+    indices = {label: index for index, label in names.items()}
+    return _start(
+        name, transformers.AutoModelForSequenceClassification, attention, seed, id2label=names, label2id=indices
+    )
+
+
+def directory_of(name: str) -> Path:
+    """Where the files of a model are: the embedded one's, a directory, or the snapshot of a hub repository."""
+    _ = models[name]  # an unknown name and a directory that is not there are named here
+    if name == "tiny":
+        return TINY
+    if name not in HUB_IDS and Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    return fetch(HUB_IDS.get(name, name))
+
+
+def positions_of(name: str) -> int:
+    """Tokens that a model can see, from its configuration alone."""
+    shape = name.removeprefix("random:")
+    if shape in CONFIGS and shape != name:
+        return CONFIGS[shape].n_positions
+    config = read_config(TINY if shape != name else directory_of(name))
+    return int(config.get("n_positions") or config.get("max_position_embeddings") or GPT2Config.n_positions)
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a model was saved with a classification head."""
+    random = models[name].random
+    architectures = [] if random else read_config(directory_of(name)).get("architectures", [])
+    return any("ForSequenceClassification" in architecture for architecture in architectures)
+
+
+def _start(name: str, auto: Any, attention: Attention, seed: int, **options: Any) -> Start:
+    transformers.set_seed(seed)
+    how = {"attn_implementation": ATTENTION_NAMES[attention], "dtype": torch.float32}
+    shape = name.removeprefix("random:")
+    if shape != name:
+        _ = models[name]
+        directory = TINY
+        config = (
+            transformers.AutoConfig.from_pretrained(TINY, **options)
+            if shape == "tiny"
+            else transformers.GPT2Config(**asdict(CONFIGS[shape]), bos_token_id=0, eos_token_id=0, **options)
+        )
+        module = auto.from_config(config, **how)
+    else:
+        directory = directory_of(name)
+        module = _read(directory, auto, **how, **options)
+    return Start(models[name].name, module, _tokenizer(directory, module))
+
+
+def _read(directory: Path, auto: Any, **options: Any) -> Any:
+    if "quantization_config" in read_config(directory):
+        raise UsageError(f"{directory} is quantized; training starts from floating-point weights")
+    weight_files(directory)  # names what is missing
+    with quiet_transformers():  # a new head is no news
+        try:
+            return auto.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
+        except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+            version = transformers.__version__
+            raise FileFormatError(f"{directory}: transformers {version} cannot load it: {error}") from error
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' warnings and bars while the block runs."""
+    before, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+def _tokenizer(directory: Path, module: Any) -> Any:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    # which token a classifier reads its answer from is found by what follows it
+    module.config.pad_token_id = tokenizer.pad_token_id
+    return tokenizer

@@ -1,0 +1,145 @@
+"""Real training on the CPU: it learns, it stops when it must, and goes on where it was."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchsuite.errors import NumericalError, OutputError, UnavailableError, UnknownNameError, UsageError
+from benchsuite.training import loop
+from benchsuite.training.features import causal_features
+from benchsuite.training.loop import train
+from benchsuite.training.run_directory import last_checkpoint
+from benchsuite.training.settings import Settings
+from benchsuite.training.start import causal
+
+SETTINGS = Settings(learning_rate=3e-3, batch_size=8, epochs=2, context=64, warmup_steps=5, device="cpu")
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.fixture
+def run(two_layers, instruction_splits, tmp_path):
+    def go(settings=SETTINGS, *, directory="run", resume=False, stop_after=None):
+        start = causal(str(two_layers))
+        rows, validation = (
+            causal_features(part, start.encode, end=0, context=64, answer_only=False).rows
+            for part in (instruction_splits.train, instruction_splits.validation)
+        )
+        steps = []
+
+        def interrupting(hard, *_):
+            steps.append(hard)
+            if len(steps) > stop_after:
+                raise InterruptionError
+            return hard
+
+        soft_loss = None if stop_after is None else interrupting
+        trained = train(start, rows, validation, settings, tmp_path / directory, resume=resume, soft_loss=soft_loss)
+        return start, trained
+
+    return go
+
+
+def weights(start):
+    return {name: tensor.clone() for name, tensor in start.module.state_dict().items()}
+
+
+def test_training_lowers_the_validation_loss_and_resumes_to_the_same_weights_bit_for_bit(run, tmp_path):
+    start, trained = run()
+    losses = [entry["eval_loss"] for entry in trained.history if "eval_loss" in entry]
+    assert losses[1] < losses[0] < 6.0  # ln 400 = 5.99 before anything is learned
+    with pytest.raises(InterruptionError):
+        run(directory="again", stop_after=30)  # 25 steps an epoch: in the middle of the second
+    assert last_checkpoint(tmp_path / "again") == tmp_path / "again" / "checkpoint-25"
+    resumed, _ = run(directory="again", resume=True)
+    whole = weights(start)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in weights(resumed).items())
+
+
+def test_a_checkpoint_cut_short_costs_one_epoch_and_no_more(run, tmp_path):
+    start, _ = run()
+    shutil.copytree(tmp_path / "run", tmp_path / "cut")
+    file = tmp_path / "cut" / "checkpoint-50" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    resumed, _ = run(directory="cut", resume=True)
+    whole = weights(start)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in weights(resumed).items())
+    assert load_file(file).keys()  # written anew
+
+
+def test_a_loss_that_is_no_number_stops_with_its_step_and_keeps_the_checkpoint_before(run, monkeypatch, tmp_path):
+    steps = []
+
+    def poisoned(self, model, inputs, *rest, **more):
+        steps.append(1)
+        loss = original(self, model, inputs, *rest, **more)
+        return loss * float("nan") if len(steps) == 31 else loss
+
+    original = loop.transformers.Trainer.training_step
+    monkeypatch.setattr(loop.transformers.Trainer, "training_step", poisoned)
+    with pytest.raises(NumericalError, match=r"the loss of step 31 is nan; .*checkpoint-25 is whole and stays"):
+        run()
+    assert last_checkpoint(tmp_path / "run") == tmp_path / "run" / "checkpoint-25"
+
+
+def test_a_learning_rate_that_is_far_too_large_is_named(run):
+    with pytest.raises(NumericalError, match="try a learning rate below 1e"):
+        run(replace(SETTINGS, learning_rate=1e30, warmup_steps=0))
+
+
+def test_a_full_disk_is_found_out_before_a_checkpoint_is_begun(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(OutputError, match="no space left on the disk for the checkpoint of step 25"):
+        run()
+    assert not list(tmp_path.glob("run/checkpoint-*"))
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gets_better_with_its_best_weights(run):
+    _, trained = run(replace(SETTINGS, epochs=9, learning_rate=0.3, warmup_steps=0, early_stopping=1))
+    losses = [entry["eval_loss"] for entry in trained.history if "eval_loss" in entry]
+    assert len(losses) < 9
+    assert trained.loss(trained.trainer.eval_dataset) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_the_validation_loss_is_a_mean_over_tokens_whatever_the_batch_size(run):
+    _, trained = run(replace(SETTINGS, epochs=0.04))
+    losses = []
+    for trained.trainer.args.per_device_eval_batch_size in (3, 30):
+        losses.append(trained.loss(trained.trainer.eval_dataset))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": 0}, {"batch_size": 0}, {"epochs": -1}, {"warmup_steps": -1}, {"early_stopping": 0}]
+)
+def test_a_setting_that_cannot_be_is_a_usage_error(wrong):
+    with pytest.raises(UsageError, match="was wanted"):
+        replace(SETTINGS, **wrong)
+
+
+def test_fp16_autocast_is_refused_on_the_cpu(run):
+    with pytest.raises(UsageError, match=r"fp16 .* needs CUDA"):
+        run(replace(SETTINGS, autocast="fp16"))
+
+
+def test_an_unknown_tracker_is_named_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'wandb'"):
+        replace(SETTINGS, track=("wandbb",))
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_line_that_installs_it(run, monkeypatch):
+    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None if name == "trackio" else name)
+    with pytest.raises(UnavailableError, match="`pip install 'trackio'`"):
+        run(replace(SETTINGS, track=("trackio",)))
+
+
+def test_a_context_that_the_model_does_not_have_is_a_usage_error():
+    with pytest.raises(UsageError, match="a context of 64 tokens was asked for; toy sees 32"):
+        SETTINGS.fitted("toy", 32)
