@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from benchsuite.errors import DataError
+from benchsuite.evals import evaluation
 from benchsuite.evals.evaluation import Progress, quiet
 from benchsuite.models.language_model import LanguageModel, Scored, Sequenced, generate, score
+from benchsuite.record import Metric
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class Prompts:
     prefix: list[int]
     rows: list[list[int]]
     truncated: frozenset[int]  # rows that lost their beginning, and the prefix with it
+
+    def head(self, count: int) -> Prompts:
+        """The first `count` prompts."""
+        return Prompts(self.prefix, self.rows[:count], frozenset(row for row in self.truncated if row < count))
 
     def groups(self) -> list[tuple[list[int], list[int]]]:
         """(prefix, indices of rows behind it), empty groups left out."""
@@ -111,6 +117,14 @@ def scored(
                 progress(len(found), len(answers))
         cut += len(alone)
     return [found[index] for index in range(len(answers))], cut
+
+
+def batch_invariance(
+    model: LanguageModel, prompts: Prompts, answers: Sequence[Sequence[int]], found: Sequence[Scored], batch_size: int
+) -> Metric:
+    """The largest change of the log-likelihood of one of the first `batch_size` answers when it is scored alone."""
+    alone, _ = scored(model, prompts.head(batch_size), answers[:batch_size], batch_size=1)
+    return evaluation.batch_invariance([item.total for item in found[:batch_size]], [item.total for item in alone])
 
 
 def continuations(model: LanguageModel, prompts: Sequence[str], answers: Sequence[str]) -> list[list[int]]:

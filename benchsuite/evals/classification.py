@@ -19,7 +19,7 @@ from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
 from benchsuite.evals.answers import Prompts, continuations, tokenized
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
-from benchsuite.models.language_model import LanguageModel, batches, pad, score_hidden
+from benchsuite.models.language_model import LanguageModel, batches, log_probabilities, pad, score_hidden
 from benchsuite.record import Metric
 
 
@@ -32,20 +32,20 @@ def evaluate(model: LanguageModel, examples: Examples, *, batch_size: int, progr
     texts = _texts(examples)
     labels = _labels(model, examples)
     prompts = _prompts(model, texts, labels)
-    found = np.zeros((len(texts), len(labels)))  # (N, K)
-    done = 0
-    for rows, batch in _scores(model, prompts, labels, batch_size):
-        found[rows] = batch
-        done += len(rows)
-        progress(done, len(texts))
+    found = _scores(model, prompts, labels, batch_size, progress)  # (N, K)
+    alone = _scores(model, prompts.head(batch_size), labels, 1)
     predicted = found.argmax(axis=1)
     true = np.array([item.label for item in texts])
     f1, details = report(true, predicted, examples.labels)
     return Evaluation(
-        {"accuracy": evaluation.share(predicted == true), "macro_f1": Metric(f1, "F1", "higher", n=len(texts))},
+        {
+            "accuracy": evaluation.share(predicted == true),
+            "macro_f1": Metric(f1, "F1", "higher", n=len(texts)),
+            "batch_invariance": evaluation.batch_invariance(found[:batch_size].ravel(), alone.ravel()),
+        },
         protocol={"prompt": "{text}\nTopic:", "labels": list(examples.labels), "score": "sum of the label's tokens"},
         items=tuple(_item(item, scores, examples.labels) for item, scores in zip(texts, found, strict=True)),
-        excluded=evaluation.counted(texts_truncated_from_the_left=len(prompts.truncated)),
+        excluded=dict(examples.excluded) | evaluation.counted(texts_truncated_from_the_left=len(prompts.truncated)),
         details=details,
     )
 
@@ -56,8 +56,7 @@ def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
     prompts = _prompts(model, _texts(examples)[:batch_size], labels)
 
     def run() -> None:
-        for _ in _scores(model, prompts, labels, batch_size):
-            pass
+        _scores(model, prompts, labels, batch_size)
 
     return Work(run, sum(map(len, prompts.rows)), len(prompts.rows))
 
@@ -77,27 +76,35 @@ def report(true: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -
 
 
 @torch.inference_mode()
-def _scores(model: LanguageModel, prompts: Prompts, labels: Sequence[Sequence[int]], batch_size: int) -> Any:
-    """Yield (rows, log-likelihoods (B, K)) of the labels behind each prompt, longest prompts first."""
+def _scores(
+    model: LanguageModel,
+    prompts: Prompts,
+    labels: Sequence[Sequence[int]],
+    batch_size: int,
+    progress: Progress = quiet,
+) -> NDArray[np.float64]:
+    """The log-likelihoods (N, K) of the labels behind each prompt."""
+    scores = np.zeros((len(prompts.rows), len(labels)))  # (N, K)
+    first = [label[0] for label in labels]
     longest = max(map(len, labels))
+    done = 0
     for rows in batches([len(row) for row in prompts.rows], batch_size):
         batch = [prompts.rows[row] for row in rows]
         lengths = [len(row) for row in batch]
         cache = model.new_cache(len(rows), max(lengths) + longest - 1) if longest > 1 else None
         hidden = model.hidden(pad(batch, model.device), cache)  # (B, T, C)
         last = hidden[torch.arange(len(rows)), torch.tensor(lengths) - 1]  # (B, C)
-        scores = np.zeros((len(rows), len(labels)))  # (B, K)
+        scores[rows] = log_probabilities(model, last)[:, first].double().cpu().numpy()
         for column, label in enumerate(labels):
-            states, wanted = [last], [label[0]]
             if cache is not None and len(label) > 1:
-                cache.lengths = list(lengths)
-                ids = torch.tensor([label[:-1]] * len(rows), device=model.device)
-                states += model.hidden(ids, cache).unbind(1)
-                wanted += label[1:]
-            for state, token in zip(states, wanted, strict=True):
-                targets = torch.full((len(rows),), token, device=model.device)
-                scores[:, column] += score_hidden(model, state, targets)[0]
-        yield rows, scores
+                cache.lengths = list(lengths)  # forget the label before
+                ids = torch.tensor([label] * len(rows), device=model.device)  # (B, L)
+                states = model.hidden(ids[:, :-1], cache).flatten(0, 1)  # (B * (L - 1), C)
+                found, _ = score_hidden(model, states, ids[:, 1:].flatten())
+                scores[rows, column] += found.reshape(len(rows), -1).sum(axis=1)
+        done += len(rows)
+        progress(done, len(prompts.rows))
+    return scores
 
 
 def _texts(examples: Examples) -> list[LabelledText]:

@@ -90,6 +90,12 @@ def bits_per_byte(windows: Windows) -> Metric:
     return Metric(_loss(windows) / math.log(2), "bits/byte", "lower", ends, n, windows)
 
 
+def batch_invariance(batched: ArrayLike, alone: ArrayLike) -> Metric:
+    """The largest change of an item's log-likelihood between the batch size used and batch size 1, both (n,)."""
+    change = np.abs(np.asarray(batched, dtype=np.float64) - np.asarray(alone, dtype=np.float64))
+    return Metric(float(change.max()), "nats", "lower", n=change.size)
+
+
 def windows(log_likelihood: Sequence[float], tokens: Sequence[int], cluster: Sequence[int] | None = None) -> Windows:
     """Evidence of the sums of windows (n,); each is its own cluster where none is given."""
     return Windows(

@@ -14,7 +14,7 @@ from benchsuite.data.examples import Examples, Problem
 from benchsuite.data.prompts import exact_match_prompt
 from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
-from benchsuite.evals.answers import Prompts, continuations, generated, scored, tokenized
+from benchsuite.evals.answers import Prompts, batch_invariance, continuations, generated, scored, tokenized
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
 from benchsuite.models.language_model import LanguageModel
 
@@ -53,10 +53,11 @@ def evaluate(
     )
     asked = [exact_match_prompt(problem) for problem in problems]
     right = [f" {problem.answer}" for problem in problems]
+    wanted_tokens = continuations(model, asked, right)
     golds, cut = scored(
         model,
         prompts,
-        continuations(model, asked, right),
+        wanted_tokens,
         batch_size=batch_size,
         progress=lambda done, _: progress(len(problems) + done, steps),
     )
@@ -71,6 +72,7 @@ def evaluate(
                 [found == want for found, want in zip(flexible, wanted, strict=True)]
             ),
             "answer_bits_per_byte": evaluation.bits_per_byte(windows),
+            "batch_invariance": batch_invariance(model, prompts, wanted_tokens, golds, batch_size),
         },
         protocol={
             "shots": len(examples.shots),
@@ -85,7 +87,8 @@ def evaluate(
             _item(*row)
             for row in zip(problems, texts, strict, flexible, wanted, [gold.total for gold in golds], strict=True)
         ),
-        excluded=evaluation.counted(
+        excluded=dict(examples.excluded)
+        | evaluation.counted(
             prompts_truncated_from_the_left=len(prompts.truncated), prompts_truncated_for_the_right_answer=cut
         ),
     )

@@ -13,7 +13,7 @@ from benchsuite.data.examples import Examples, Instruction
 from benchsuite.data.prompts import instruction_prompt
 from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
-from benchsuite.evals.answers import Prompts, continuations, generated, scored, tokenized
+from benchsuite.evals.answers import Prompts, batch_invariance, continuations, generated, scored, tokenized
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
 from benchsuite.models.language_model import LanguageModel
 
@@ -48,10 +48,11 @@ def evaluate(
         progress=lambda done, _: progress(done, steps),
     )
     texts = [instruction_prompt(item) for item in asked]
+    wanted_tokens = continuations(model, texts, [item.output for item in asked])
     golds, cut = scored(
         model,
         prompts,
-        continuations(model, texts, [item.output for item in asked]),
+        wanted_tokens,
         batch_size=batch_size,
         progress=lambda done, _: progress(len(asked) + done, steps),
     )
@@ -63,6 +64,7 @@ def evaluate(
             "exact_match": evaluation.share(right),
             "token_f1": evaluation.mean(overlap, "F1", "higher"),
             "answer_perplexity": evaluation.perplexity(windows),
+            "batch_invariance": batch_invariance(model, prompts, wanted_tokens, golds, batch_size),
         },
         protocol={
             "prompt": "Stanford Alpaca",
@@ -82,7 +84,8 @@ def evaluate(
             }
             for text, answer, item, match, f1, gold in zip(texts, answers, asked, right, overlap, golds, strict=True)
         ),
-        excluded=evaluation.counted(
+        excluded=dict(examples.excluded)
+        | evaluation.counted(
             prompts_truncated_from_the_left=len(prompts.truncated), prompts_truncated_for_the_right_answer=cut
         ),
     )

@@ -6,6 +6,8 @@ The protocols (`docs/evaluations.md` tells what each is for):
 - `stride512`: the same windows at stride 512;
 - `llama.cpp`: the second halves of the windows of `token`;
 - `document`: lm-evaluation-harness's rolling windows, document by document: per word, per byte, bits per byte.
+
+Documents of which only the ending is scored go to `last_word.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchsuite.data.examples import Document, Examples
 from benchsuite.errors import DataError
-from benchsuite.evals import evaluation
+from benchsuite.evals import evaluation, last_word
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
 from benchsuite.evals.windows import Window, rolling, second_halves, sliding
 from benchsuite.models.language_model import LanguageModel, Sequenced, score
@@ -46,6 +48,8 @@ def evaluate(
     than that, since it would be `token` again. Raises DataError where there is nothing to score.
     """
     documents = _documents(examples)
+    if documents[0].ending:
+        return last_word.evaluate(model, examples, documents, batch_size=batch_size, progress=progress)
     context = model.n_positions
     stream, clusters = _joined(model, documents)
     plans: dict[str, list[Window]] = {}
@@ -65,6 +69,8 @@ def evaluate(
     found = _score_all(model, sequences, batch_size, progress)
     of_stream = {(window.begin, window.end): values for window, values in zip(seen, found, strict=False)}
 
+    alone = _score_all(model, sequences[:batch_size], 1, quiet)
+
     metrics: dict[str, Metric] = {}
     if "token" in plans:
         metrics["perplexity"] = evaluation.perplexity(_evidence(plans["token"], of_stream, clusters))
@@ -77,6 +83,9 @@ def evaluate(
         for (index, _), values in zip(pages, found[len(seen) :], strict=True):
             totals[index] += float(values.sum())
         metrics |= _per_document(documents, totals)
+    metrics["batch_invariance"] = evaluation.batch_invariance(
+        [values.sum() for values in found[:batch_size]], [values.sum() for values in alone]
+    )
     return Evaluation(
         metrics,
         protocol={
@@ -86,14 +95,18 @@ def evaluate(
             "prefix": "end of text",
         },
         items=tuple(_items(model, stream, seen, found)),
-        excluded=evaluation.counted(documents_without_text=len(examples.items) - len(documents)),
+        excluded=dict(examples.excluded)
+        | evaluation.counted(documents_without_text=len(examples.items) - len(documents)),
         details={"tokens": len(stream), "documents": len(documents)},
     )
 
 
 def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
     """One batch of windows of `token`, scored whole."""
-    stream, _ = _joined(model, _documents(examples))
+    documents = _documents(examples)
+    if documents[0].ending:
+        return last_word.work(model, documents, batch_size=batch_size)
+    stream, _ = _joined(model, documents)
     windows = sliding(len(stream), model.n_positions, model.n_positions)[:batch_size]
     sequences = [_sequenced(stream, window) for window in windows]
 

@@ -135,11 +135,16 @@ def score_hidden(
         return np.zeros(0), np.zeros(0, dtype=bool)
     loss = torch.cat(losses).double().cpu().numpy()
     if not np.isfinite(loss).all():
-        raise NumericalError(
-            f"{model.name}: the logits are NaN or infinite; "
-            "the weights are damaged, or this precision overflows on this model"
-        )
+        raise NumericalError(_not_finite(model))
     return -loss, torch.cat(greedy).cpu().numpy()
+
+
+def log_probabilities(model: LanguageModel, state: Tensor) -> Tensor:
+    """Log-probabilities (B, V), float32, of the next token after hidden states (B, C), few enough for one product."""
+    found = F.log_softmax(model.head(state).float(), dim=-1)  # (B, V)
+    if not torch.isfinite(found[:, 0]).all():
+        raise NumericalError(_not_finite(model))
+    return found
 
 
 @torch.inference_mode()
@@ -203,7 +208,7 @@ def next_tokens(model: LanguageModel, state: Tensor) -> Tensor:
     logits = model.head(state)  # (B, V)
     best, tokens = logits.max(dim=-1)
     if not torch.isfinite(best).all():
-        raise NumericalError(f"{model.name}: the logits are NaN or infinite while generating")
+        raise NumericalError(_not_finite(model))
     return tokens
 
 
@@ -227,3 +232,10 @@ def _prefix_cache(model: LanguageModel, prefix: Sequence[int]) -> Any:
     if prefix:
         model.hidden(torch.tensor([list(prefix)], device=model.device), cache)
     return cache
+
+
+def _not_finite(model: LanguageModel) -> str:
+    return (
+        f"{model.name}: the logits are NaN or infinite; "
+        "the weights are damaged, or this precision overflows on this model"
+    )
