@@ -54,7 +54,7 @@ class Measurement:
             "tokenizer": loaded.model.tokenizer.fingerprint(),
             "data": examples.fingerprint() if examples else "",
         }
-        self.coverage = dataclasses.asdict(loaded.coverage)
+        self.coverage = {"share": loaded.coverage.share, **dataclasses.asdict(loaded.coverage)}
         self.samples.append({"prompt": SAMPLE_PROMPT, "generated": loaded.sample_text})
         self.metrics["weight_bytes"] = Metric(size_bytes(loaded.model.module), "B", "lower")
 
@@ -79,7 +79,7 @@ class Measurement:
 
         seconds = clock(run)
         self.metrics |= speeds(seconds, tokens=work.tokens, samples=work.samples)
-        self.kernels = kernels_that_run(run)
+        self.kernels = kernels_that_run(run, model.module)
         return run
 
     def time_generation(self, model: LanguageModel, clock: Clock) -> Callable[[], Any]:
@@ -105,7 +105,7 @@ class Measurement:
         for percentile in (50, 90, 99):
             name = f"token_latency_p{percentile}_s"
             self.metrics[name] = Metric(float(np.percentile(steps, percentile)), "s", "lower", n=len(steps))
-        self.kernels = kernels_that_run(run)
+        self.kernels = kernels_that_run(run, model.module)
         return run
 
     def gauge_memory(self, model: LanguageModel, run: Callable[[], Any], fresh: Callable[[], Peak]) -> None:
