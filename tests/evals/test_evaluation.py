@@ -1,0 +1,47 @@
+"""Every task has its evaluation, and naming them costs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchsuite.data.examples import TASKS
+from benchsuite.evals import EVALUATIONS, PRIMARY, evaluation, evaluation_for
+
+
+def test_every_task_has_an_evaluation_and_a_primary_metric() -> None:
+    assert set(EVALUATIONS) == set(PRIMARY) == set(TASKS)
+    assert all(callable(evaluation_for(task).evaluate) and callable(evaluation_for(task).work) for task in TASKS)
+
+
+def test_naming_the_evaluations_imports_no_torch() -> None:
+    code = "import sys, benchsuite.evals, benchsuite.evals.evaluation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_bits_per_byte_are_the_logarithm_of_byte_perplexity() -> None:
+    windows = evaluation.windows([-10.0, -30.0, -12.0], [7, 20, 9])
+    bits, ppl = evaluation.bits_per_byte(windows), evaluation.perplexity(windows)
+    assert bits.interval is not None
+    assert ppl.interval is not None
+    np.testing.assert_allclose([bits.value, *bits.interval], np.log2([ppl.value, *ppl.interval]))
+
+
+def test_a_perplexity_too_large_for_a_float_stays_finite() -> None:
+    assert evaluation.perplexity(evaluation.windows([-1e6], [1])).value == pytest.approx(np.exp(700.0))
+
+
+def test_long_texts_of_samples_are_cut_in_the_middle() -> None:
+    items = tuple({"prompt": "a" * 999 + "b", "answer": 1.5} for _ in range(9))
+    found = evaluation.Evaluation({}, {}, items)
+    assert len(found.samples) == evaluation.SAMPLES
+    assert len(found.samples[0]["prompt"]) < 500
+    assert found.samples[0]["prompt"].endswith("b")
+    assert len(found.items[0]["prompt"]) == 1_000
+
+
+def test_only_exclusions_that_happened_are_counted() -> None:
+    assert evaluation.counted(rows_left_out=2, rows_cut=0) == {"rows left out": 2}

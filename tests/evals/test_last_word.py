@@ -1,0 +1,52 @@
+"""Where documents have an ending, it alone is scored, as lm-evaluation-harness `lambada_openai` does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from benchsuite.data.examples import Document, Examples
+from benchsuite.errors import DataError
+from benchsuite.evals import perplexity
+
+TEXTS = ("The ship came in at noon", "He said no", "word " * 40 + "end")
+
+
+def passages(*documents: Document) -> Examples:
+    return Examples("passages", "lm", "test", documents)
+
+
+def passage(text: str) -> Document:
+    return Document(text, ending=" " + text.split(" ")[-1])
+
+
+def test_only_the_ending_is_scored_whatever_the_batch_size(model: Any, log_likelihood: Any) -> None:
+    wanted = 0.0
+    for text in TEXTS:
+        ids = model.tokenizer.encode(text)[-model.n_positions :]
+        wanted += log_likelihood(ids, len(text.split(" ")[-1]) + 1)
+    for batch_size in (1, 16):
+        found = perplexity.evaluate(model, passages(*map(passage, TEXTS)), batch_size=batch_size)
+        assert found.metrics["perplexity"].value == pytest.approx(math.exp(-wanted / len(TEXTS)), rel=1e-5)
+        assert found.excluded == {"passages truncated from the left": 1}
+
+
+def test_an_ending_is_right_where_each_of_its_tokens_is_the_most_likely_one(model: Any, reference: Any) -> None:
+    import torch
+
+    ids = model.tokenizer.encode("The ship came")
+    with torch.inference_mode():
+        new = reference.generate(torch.tensor([ids]), max_new_tokens=3, do_sample=False, pad_token_id=256)
+    ending = model.tokenizer.decode(new[0, len(ids) :].tolist())
+    assert model.tokenizer.encode(ending) == new[0, len(ids) :].tolist()
+    likely, unlikely = Document(f"The ship came{ending}", ending=ending), passage(TEXTS[1])
+    found = perplexity.evaluate(model, passages(likely, unlikely), batch_size=2)
+    assert found.metrics["accuracy"].evidence.outcomes.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("document", [Document("a b", ending=" c"), Document(" b", ending=" b")])
+def test_an_ending_that_ends_nothing_is_an_error(model: Any, document: Document) -> None:
+    with pytest.raises(DataError, match="does not end"):
+        perplexity.evaluate(model, passages(document), batch_size=1)
