@@ -1,0 +1,1 @@
+"""Which matrix product runs for which device, dtype and shape, and the layers that run it."""

@@ -19,7 +19,7 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         self.calls: dict[str, int] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.name()
         if func._can_decompose():
             with self:
@@ -28,7 +28,7 @@ class _Counter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def kernels_that_run(run: Callable[[], object], module: nn.Module) -> dict[str, Any]:
+def kernels_that_run(run: Callable[[], object], module: nn.Module | None = None) -> dict[str, Any]:
     """Matrix products and attention of one `run`: operator -> calls.
 
     `layers` are those of `module` by the kernel that the table chose for them; empty where nothing was prepared.

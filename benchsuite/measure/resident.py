@@ -11,6 +11,7 @@ import torch
 
 from benchsuite.errors import UnavailableError
 from benchsuite.models import models
+from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.language_model import generate
 from benchsuite.quant.precision import precisions
 
@@ -68,6 +69,8 @@ def load(model: str, precision: str, device: str, attention: str) -> tuple[Langu
         raise UnavailableError(f"{precision}: {reason}")
     loaded = models[model].load(device, cast("Attention", attention))
     coverage = apply_precision(loaded, precision, device)
+    if isinstance(loaded.module, GPT2):
+        loaded.module.prepare(device)
     _try_attention(loaded, attention)
     return loaded, coverage
 

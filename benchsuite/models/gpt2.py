@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.kernels import cpu
 
 Attention = Literal["eager", "sdpa", "flash"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
@@ -85,23 +86,22 @@ class KVCache:
 
 
 class Steps:
-    """Where the tokens of one call stand: positions, the rows' common start if they have one, and the mask."""
+    """Where the tokens of one call stand: the rows' common start if they have one, else positions and the mask."""
+
+    positions: Tensor | None
+    mask: Tensor | None
 
     def __init__(self, cache: KVCache | None, tokens: int, device: torch.device) -> None:
         starts = [0] if cache is None else cache.lengths
         self.start = starts[0] if len(set(starts)) == 1 else None  # None: a ragged batch
         self.end = max(starts) + tokens  # keys seen by this call: S
-        self.positions = (
-            torch.tensor(starts[:1] if self.start is not None else starts, device=device)[:, None]
-            + torch.arange(tokens, device=device)[None, :]
-        )  # (1 or B, T)
         self.is_causal = self.start == 0 and tokens > 1
+        self.positions = self.mask = None
         # the last token of an even batch sees everything; otherwise a key is seen from its own position on
-        self.mask = (
-            None
-            if self.is_causal or (self.start is not None and tokens == 1)
-            else (torch.arange(self.end, device=device) <= self.positions[:, None, :, None])  # (1 or B, 1, T, S)
-        )
+        if not self.is_causal and (self.start is None or tokens > 1):
+            first = torch.tensor(starts if self.start is None else starts[:1], device=device)
+            self.positions = first[:, None] + torch.arange(tokens, device=device)  # (1 or B, T)
+            self.mask = torch.arange(self.end, device=device) <= self.positions[:, None, :, None]  # (1 or B, 1, T, S)
 
 
 class SelfAttention(nn.Module):
@@ -147,12 +147,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_fc: nn.Module = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.gelu: nn.Module = nn.GELU(approximate="tanh")
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, T, C) to (B, T, C)."""
-        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))  # type: ignore[no-any-return]
+        return self.c_proj(self.gelu(self.c_fc(x)))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -171,6 +172,14 @@ class Block(nn.Module):
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
 
 
+class TokenEmbedding(nn.Embedding):
+    """Tokens in, and the same weight as the head: a quantized embedding replaces both at once."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., C)."""
+        return cpu.linear(hidden, self.weight)
+
+
 class GPT2(nn.Module):
     """GPT-2 with a tied head. Weights keep the hub's names, each linear transposed to (out, in)."""
 
@@ -178,7 +187,8 @@ class GPT2(nn.Module):
         super().__init__()
         self.config = config
         self.attention = attention
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.kernels: dict[str, int] = {}  # layers by kernel, once `prepare` has chosen them
+        self.wte = TokenEmbedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config, attention) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
@@ -198,7 +208,8 @@ class GPT2(nn.Module):
         limit = self.config.n_positions if cache is None else cache.capacity
         if steps.end > limit:
             raise UsageError(f"{steps.end} tokens do not fit {limit} positions; shorten the prompt or generate fewer")
-        x = self.wte(input_ids) + self.wpe(steps.positions)  # (B, T, C)
+        at = slice(steps.start, steps.end) if steps.positions is None else steps.positions
+        x = self.wte(input_ids) + self.wpe.weight[at]  # (B, T, C)
         with _kernels(self.attention):
             for index, block in enumerate(self.h):
                 x = block(x, steps, None if cache is None else (cache.keys[index], cache.values[index]))
@@ -208,12 +219,22 @@ class GPT2(nn.Module):
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., C): the token embedding once more."""
-        return F.linear(hidden, self.wte.weight)
+        return self.wte.logits(hidden)
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
-        """An empty cache in the dtype and on the device of the embedding."""
-        weight = self.wte.weight
+        """An empty cache in the dtype and on the device of the activations."""
+        weight = self.wpe.weight
         return KVCache(self.config, batch_size, capacity, dtype=weight.dtype, device=weight.device)
+
+    def prepare(self, device: str) -> None:
+        """Swap the linear layers for the fastest that compute the same here; `kernels` counts them. For inference."""
+        from benchsuite.kernels.prepare import prepare
+
+        self.kernels = prepare(self, device)
+        for layer in self.modules():
+            if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PackedLinear | cpu.Int8Linear):
+                layer.c_fc.fuse_gelu()
+                layer.gelu = nn.Identity()
 
 
 @contextlib.contextmanager

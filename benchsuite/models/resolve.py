@@ -31,7 +31,7 @@ class NativeModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.module.wte.weight.device
+        return self.module.wpe.weight.device
 
     def hidden(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """Final hidden states (B, T, C) of input_ids (B, T)."""

@@ -69,7 +69,7 @@ def size_bytes(module: nn.Module) -> int:
     own = (tensor for held in (module.parameters(), module.buffers()) for tensor in held)
     beside = (tensor for layer in module.modules() for tensor in packed_of(layer).values())
     plain = (part for tensor in (*own, *beside) for _, part in external.plain_tensors(tensor))
-    return sum({tensor.data_ptr() or id(tensor): tensor.nbytes for tensor in plain}.values())
+    return sum({_storage(tensor): tensor.nbytes for tensor in plain}.values())
 
 
 def _storage(tensor: Tensor) -> int:

@@ -73,7 +73,9 @@ def int8_matmul(x: Tensor, weight: Tensor) -> Tensor:
     CUDA's kernel wants more than 16 rows and multiples of 8; zeros are added for it.
     """
     if not x.is_cuda:
-        return torch._int_mm(x, weight.t()) if int8_is_exact() else _int8_matmul_in_float32(x, weight)
+        # PyTorch 2.13 leaves the result unwritten where the products have a single term
+        sound = x.shape[1] > 1 and int8_is_exact()
+        return torch._int_mm(x, weight.t()) if sound else _int8_matmul_in_float32(x, weight)
     rows, (out, inner) = x.shape[0], weight.shape
     x = F.pad(x, (0, -inner % 8, 0, max(0, 17 - rows)))
     weight = F.pad(weight, (0, -inner % 8, 0, -out % 8))
@@ -89,7 +91,7 @@ def int8_is_exact() -> bool:
 
 def _int8_matmul_in_float32(x: Tensor, weight: Tensor) -> Tensor:
     sums = torch.zeros(x.shape[0], weight.shape[0], dtype=torch.int32)
-    for a, b in zip(x.split(_EXACT_TERMS, dim=1), weight.split(_EXACT_TERMS, dim=1), strict=True):
+    for a, b in zip(torch.split(x, _EXACT_TERMS, dim=1), torch.split(weight, _EXACT_TERMS, dim=1), strict=True):
         sums += F.linear(a.float(), b.float()).to(torch.int32)
     return sums
 

@@ -1,0 +1,79 @@
+"""Swap the linear layers of a loaded model for those that the table of kernels chooses, one after the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from benchsuite.kernels import cpu
+from benchsuite.kernels.table import Capability, Weights, choose
+from benchsuite.quant.apply import set_module
+from benchsuite.quant.grids import Absmax, ZeroPoint
+from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.packing import unpack
+from benchsuite.quant.products import w8a8, weight_only
+
+_FLOATS: dict[torch.dtype, Weights] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+def prepare(module: nn.Module, device: str) -> Counter[str]:
+    """Replace linear layers in place by faster ones that compute the same; counts the layers by kernel and weights.
+
+    A plain weight is dropped as soon as its packed form exists, so that memory grows by one layer at most. The module
+    can only infer afterwards: quantizing, saving and training come before.
+    """
+    chosen: Counter[str] = Counter()
+    capabilities: frozenset[Capability] = cpu.capabilities() if device.startswith("cpu") else frozenset()
+    for name, layer in list(module.named_modules()):
+        weights = held_as(layer)
+        if weights is not None:
+            kernel = choose(device, weights, capabilities)
+            chosen[f"{kernel.name} ({weights})"] += 1
+            if (faster := _build(kernel.name, layer)) is not None:
+                set_module(module, name, faster)
+    return chosen
+
+
+def held_as(layer: nn.Module) -> Weights | None:
+    """How a linear layer holds its weight, as the table calls it; None for a module that is no such layer."""
+    if type(layer) is nn.Linear:
+        return _FLOATS.get(layer.weight.dtype, "other")
+    if not isinstance(layer, QuantizedLinear):
+        return None
+    grid, product = layer.grid, layer.product
+    if not layer.packed.keys() <= {"codes", "scale", "zero_point"}:  # GPTQ's order of columns, for one
+        return "other"
+    if product is w8a8 and isinstance(grid, Absmax) and grid.bits == 8 and grid.group in ("row", "tensor"):
+        return "int8-row"
+    if (
+        product is weight_only
+        and isinstance(grid, Absmax | ZeroPoint)
+        and grid.bits == 4
+        and isinstance(grid.group, int)
+        and cpu.int4_takes(layer.out_features, layer.in_features, grid.group)
+    ):
+        return "int4-group"
+    return "other"
+
+
+def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
+    """The layer that runs `kernel` in place of `layer`; None where it is what runs already."""
+    if isinstance(layer, nn.Linear):
+        return cpu.PackedLinear(layer.weight, layer.bias) if kernel == "onednn-prepacked" else None
+    assert isinstance(layer, QuantizedLinear)
+    bias = layer.get_buffer("bias") if layer.bias is not None else None
+    if kernel == "onednn-int8":
+        return cpu.Int8Linear(layer.packed["codes"], layer.packed["scale"], bias)
+    if kernel == "int4pack":
+        codes = unpack(layer.packed["codes"], 4, layer.in_features)
+        return cpu.Int4Linear(codes, layer.packed["scale"], _offset(layer), bias)
+    return None
+
+
+def _offset(layer: QuantizedLinear) -> Tensor | None:
+    """What code 8 stands for in each group (out, G): 0 on a symmetric grid."""
+    if isinstance(layer.grid, Absmax):
+        return None
+    return (8 - layer.packed["zero_point"].float()) * layer.packed["scale"]

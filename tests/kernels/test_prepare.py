@@ -1,0 +1,133 @@
+"""Prepared layers compute what the plain ones compute, in no more memory, on processors old and new."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchsuite.kernels import cpu
+from benchsuite.kernels.prepare import prepare
+from benchsuite.models import gpt2
+from benchsuite.quant.apply import size_bytes
+from benchsuite.quant.grids import Absmax, ZeroPoint
+from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.precision import precisions
+from benchsuite.quant.products import int8_matmul, w8a8
+
+SMALL = gpt2.GPT2Config(vocab_size=500, n_positions=128, n_embd=64, n_layer=2, n_head=4)
+
+
+def small_model(precision: str) -> gpt2.GPT2:
+    model = gpt2.from_state(gpt2.random_state(SMALL), SMALL)
+    precisions[precision].apply(model, device="cpu")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("fp32", 1e-5), ("bf16", 0.05), ("w8a8", 0.05), ("absmax4-g32", 0.05), ("zeropoint4-g32", 0.05)],
+)
+@pytest.mark.parametrize("tokens", [1, 3, 100])
+def test_a_prepared_model_gives_the_logits_of_the_plain_one(precision: str, tolerance: float, tokens: int) -> None:
+    model = small_model(precision)
+    ids = torch.randint(0, SMALL.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        plain = model(ids).float()
+        model.prepare("cpu")
+        torch.testing.assert_close(model(ids).float(), plain, atol=tolerance, rtol=0)
+    assert sum(model.kernels.values()) == 4 * SMALL.n_layer
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "w8a8", "absmax4-g32", "absmax4-g64"])
+def test_a_prepared_model_is_no_larger_than_a_tenth_more(precision: str) -> None:
+    model = small_model(precision)
+    before = size_bytes(model)
+    model.prepare("cpu")
+    assert size_bytes(model) <= 1.1 * before
+
+
+@pytest.mark.parametrize("tokens", [1, 2, cpu.INT8_TOKENS + 1])
+def test_prepared_int8_products_are_those_of_the_definition(tokens: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    linear = torch.nn.Linear(48, 33).requires_grad_(False)
+    layer = QuantizedLinear.of(linear, Absmax(8, "row"), w8a8)
+    module = torch.nn.Sequential(layer)
+    x = torch.randn(tokens, 48, generator=generator)
+    plain = module(x)
+    prepare(module, "cpu")
+    torch.testing.assert_close(module(x), plain, atol=1e-6, rtol=1e-5)
+
+
+@settings(max_examples=20)
+@given(
+    blocks=st.integers(1, 3),
+    groups=st.integers(1, 4),
+    group=st.sampled_from([32, 64]),
+    tokens=st.sampled_from([1, 8, cpu.INT4_TOKENS + 1]),
+    symmetric=st.booleans(),
+)
+def test_four_bit_products_round_no_more_than_bfloat16(
+    blocks: int, groups: int, group: int, tokens: int, symmetric: bool
+) -> None:
+    torch.manual_seed(2)
+    linear = torch.nn.Linear(groups * group, blocks * 64).requires_grad_(False)
+    layer = QuantizedLinear.of(linear, Absmax(4, group) if symmetric else ZeroPoint(4, group))
+    module = torch.nn.Sequential(layer)
+    x = torch.randn(tokens, groups * group)
+    terms = (x.abs() @ layer.dequantize().abs().t()).max()  # what the rounding of each factor can add up to
+    plain = module(x)
+    prepare(module, "cpu")
+    assert isinstance(module[0], cpu.Int4Linear)
+    assert (module(x) - plain).abs().max() <= 8 * terms / 256
+
+
+@pytest.mark.parametrize("shape", [(33, 48), (64, 40)])
+def test_shapes_that_the_four_bit_kernel_lacks_keep_their_layer(shape: tuple[int, int]) -> None:
+    module = torch.nn.Sequential(QuantizedLinear.of(torch.nn.Linear(shape[1], shape[0]), Absmax(4, 32)))
+    assert prepare(module, "cpu") == {"torch (other)": 1}
+    assert isinstance(module[0], QuantizedLinear)
+
+
+@given(columns=st.integers(1, 2_500), seed=st.integers(0, 9))
+@settings(max_examples=20)
+def test_int8_sums_are_exact_whatever_the_width(columns: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x, weight = (torch.randint(-127, 128, (rows, columns), dtype=torch.int8, generator=generator) for rows in (3, 5))
+    assert torch.equal(int8_matmul(x, weight).long(), x.long() @ weight.long().t())
+
+
+def test_a_processor_with_avx2_alone_computes_the_same() -> None:
+    """oneDNN and ATen are told to forget newer instructions; their int8 product saturates there and is not taken."""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    code = (
+        "from tests.kernels import test_prepare as t\n"
+        "for precision, tolerance in (('fp32', 1e-5), ('w8a8', 0.05), ('absmax4-g32', 0.05)):\n"
+        "    for tokens in (1, 100):\n"
+        "        t.test_a_prepared_model_gives_the_logits_of_the_plain_one(precision, tolerance, tokens)\n"
+        "t.test_int8_sums_are_exact_whatever_the_width()\n"
+        "t.test_four_bit_products_round_no_more_than_bfloat16()\n"
+        "print(t.cpu.torch.backends.cpu.get_cpu_capability())\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.strip() == "AVX2"
+
+
+def test_a_head_of_8_bits_is_the_embedding_too() -> None:
+    model = small_model("w8a8-head8")
+    plain = gpt2.from_state(gpt2.random_state(SMALL), SMALL)
+    ids = torch.arange(20)[None]
+    with torch.inference_mode():
+        step = plain.wte.weight.abs().amax(1) / 127
+        assert ((model.wte(ids) - plain.wte(ids)).abs().amax(-1) <= step[ids] / 2 * 1.01).all()
+        hidden = torch.randn(4, SMALL.n_embd, generator=torch.Generator().manual_seed(4))
+        wanted = hidden @ model.wte(torch.arange(SMALL.vocab_size)).t()
+        torch.testing.assert_close(model.head(hidden), wanted, atol=0.02, rtol=0)
