@@ -14,10 +14,12 @@ from benchsuite.errors import BenchsuiteError, UsageError
 
 # name -> what `benchsuite --help` says of it; the module benchsuite.commands.NAME holds the click command `command`
 COMMANDS = {
+    "ab": "Measure two revisions, or two environments, by turns and compare them.",
     "compare": "Say what is better, the same or worse in one benchmark file than in another.",
     "distill": "Train a small model to say what a large one says.",
     "finetune": "Train a model for instructions or for the classes of a dataset.",
     "recipe": "Fine-tune, quantize in several ways and compare: one command to the table.",
+    "engines": "Time our engine beside transformers, CTranslate2 and llama.cpp.",
     "show": "Print the table of a benchmark file.",
 }
 
@@ -56,7 +58,7 @@ def group() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error that the user can meet is one line, with exit status 2 for usage and 1 otherwise."""
+    """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other."""
     try:
         group.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(stop.exit_code)
     except BenchsuiteError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(2 if isinstance(error, UsageError) else 3)
 
 
 if __name__ == "__main__":

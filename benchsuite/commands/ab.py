@@ -1,0 +1,101 @@
+"""`benchsuite ab`: two revisions, or two environments, measured by turns and compared."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
+from benchsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchsuite.verdicts.runs import Side
+
+
+@click.command(cls=WithPytestArguments)
+@click.argument("revisions", nargs=-1, metavar="[BASE HEAD] -- [PYTEST-ARGS]...")
+@click.option("--env-a", metavar="PYTHON", help="The interpreter of side A; with --env-b instead of two revisions.")
+@click.option("--env-b", metavar="PYTHON", help="The interpreter of side B.")
+@click.option("--runs", default=8, show_default=True, type=click.IntRange(1, 64), help="At most so many runs a side.")
+@click.option("--budget", "budgets", multiple=True, metavar="METRIC[@WHERE]=AMOUNT", help="How much worse is allowed.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Where files and logs go  [.benchmarks/ab/TIME].")
+@click.option("--all", "everything", is_flag=True, help="Show every verdict, not only those that tell something.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write Markdown for a pull request here too.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON here too.")
+@click.pass_context
+def command(
+    context: click.Context,
+    revisions: tuple[str, ...],
+    env_a: str | None,
+    env_b: str | None,
+    runs: int,
+    budgets: tuple[str, ...],
+    keep: Path | None,
+    everything: bool,
+    markdown: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Measure BASE and HEAD, two revisions of this repository, by turns and give the verdicts.
+
+    Each is run in a git worktree of its own, from the repository's root; `.` stands for the files as they are.
+
+    \b
+        benchsuite ab main HEAD -- bench --profile quick
+        benchsuite ab HEAD .
+        benchsuite ab --env-a old/bin/python --env-b new/bin/python -- bench
+
+    Without PYTEST-ARGS it is `bench --profile quick`. Runs go on until every gated speed is decided.
+
+    Exit status: 0 no regression, 1 a regression, 2 usage, 3 something missing or not comparable, 130 interrupted.
+    """
+    from benchsuite.matrix import read_settings
+    from benchsuite.report.verdicts import make_report, write_reports
+    from benchsuite.verdicts.ab import Trial, run_trial, verdicts
+    from benchsuite.verdicts.budgets import make_budgets
+    from benchsuite.verdicts.compare import Policy
+
+    policy = Policy(make_budgets(budgets, read_settings(Path.cwd()).get("budgets")))
+    folder = keep or Path(".benchmarks") / "ab" / time.strftime("%Y%m%d-%H%M%S")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the worktrees go then too
+    interrupted = False
+    with contextlib.ExitStack() as stack:
+        trial = Trial(_sides(revisions, env_a, env_b, stack))
+        try:
+            run_trial(trial, context.meta[PYTEST], runs, folder, policy, lambda text: click.echo(text, err=True))
+        except KeyboardInterrupt:
+            interrupted = True
+    click.echo(f"files and logs: {folder}", err=True)
+    if not all(trial.runs):
+        raise click.Abort
+    base, head = trial.merged()
+    comparison = verdicts(trial, runs, policy)
+    report = make_report((trial.sides[0].name, trial.sides[1].name), base, head, comparison)
+    write_reports(report, everything=everything, markdown_file=markdown, json_file=json_file)
+    sys.exit(130 if interrupted else comparison.exit_status)
+
+
+def _sides(
+    revisions: tuple[str, ...], env_a: str | None, env_b: str | None, stack: contextlib.ExitStack
+) -> tuple[Side, Side]:
+    from benchsuite.verdicts.runs import Side
+    from benchsuite.verdicts.worktrees import commit_of, worktree
+
+    if env_a and env_b and not revisions:
+        sides = [Side(python, Path.cwd(), python) for python in (env_a, env_b)]
+    elif len(revisions) == 2 and not (env_a or env_b):
+        commits = [commit_of(revision) for revision in revisions]
+        sides = [
+            Side(f"{revision} ({commit[:12]})", stack.enter_context(worktree(commit)), sys.executable)
+            for revision, commit in zip(revisions, commits, strict=True)
+        ]
+    else:
+        raise UsageError("ab wants two revisions (`benchsuite ab main HEAD`), or --env-a and --env-b")
+    for side in sides:
+        side.check_imports()
+    return sides[0], sides[1]

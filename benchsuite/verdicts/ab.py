@@ -1,0 +1,82 @@
+"""Two sides in fresh processes by turns, A B B A …, until every gated speed is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchsuite.record import Record, Rounds
+from benchsuite.verdicts.compare import Comparison, Key, Policy, compare
+from benchsuite.verdicts.judge import Verdict
+from benchsuite.verdicts.noise import NoiseFloor
+from benchsuite.verdicts.replicates import Run, merge_runs, noise_of_runs, unsteady_metrics
+from benchsuite.verdicts.runs import Side, run_bench
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Trial:
+    """What has been measured so far; survives an interruption."""
+
+    sides: tuple[Side, Side]
+    runs: tuple[list[Run], list[Run]] = field(default_factory=lambda: ([], []))
+
+    def merged(self) -> tuple[dict[Key, Record], dict[Key, Record]]:
+        """Each side as one run."""
+        return merge_runs(self.runs[0]), merge_runs(self.runs[1])
+
+
+def order(limit: int) -> list[int]:
+    """Which side runs when: A B B A A B B A …, `limit` runs a side; a steady drift of the machine cancels."""
+    return [(turn + pair) % 2 for pair in range(limit) for turn in (0, 1)]
+
+
+def looks(limit: int) -> list[int]:
+    """After how many runs a side the verdicts are looked at: 2, 4, 8 …, and at the limit."""
+    return sorted({*(2**power for power in range(1, limit.bit_length()) if 2**power < limit), limit})
+
+
+def run_trial(trial: Trial, arguments: Sequence[str], limit: int, folder: Path, policy: Policy, say: Say) -> None:
+    """Run the two sides by turns into `trial`, until every gated speed is decided or `limit` runs a side are done.
+
+    Each file and log is kept in `folder`.
+    """
+    for count, side in enumerate(order(limit)):
+        letter, done = "AB"[side], len(trial.runs[side])
+        say(f"run {count + 1} of at most {2 * limit}: {letter} {trial.sides[side].name} …")
+        run, seconds = run_bench(trial.sides[side], arguments, folder / f"{letter}-{done + 1}.json")
+        if not count:  # a misspelt budget is found before the hours are spent
+            policy.budgets.check_used(run.values())
+        trial.runs[side].append(run)
+        failed = sum(record.status == "failed" for record in run.values())
+        say(f"    {len(run)} cells in {seconds:.0f} s" + (f", {failed} failed" if failed else ""))
+        finished = min(len(runs) for runs in trial.runs)
+        if count % 2 and finished in looks(limit) and finished < limit:
+            undecided = [verdict for verdict in verdicts(trial, limit, policy).verdicts if _undecided(verdict)]
+            if not undecided:
+                return
+            say(f"    {len(undecided)} speeds are not decided yet, such as {undecided[0].label}")
+
+
+def verdicts(trial: Trial, limit: int, policy: Policy) -> Comparison:
+    """The comparison of all runs so far, at a level divided by how often one looks (Bonferroni).
+
+    The noise between runs is that of the trial itself, or the machine's noise floor where there is one run a side.
+    """
+    base, head = trial.merged()
+    machine = next((str(record.machine.get("fingerprint", "")) for record in base.values() if record.machine), "")
+    floor = noise_of_runs(trial.runs, machine) or policy.noise(machine)
+    noise: Callable[[str], NoiseFloor | None] = lambda _: floor  # noqa: E731
+    comparison = compare(base, head, replace(policy, noise=noise, alpha=policy.alpha / len(looks(limit))))
+    unsteady = sorted({*unsteady_metrics(trial.runs[0]), *unsteady_metrics(trial.runs[1])})
+    notes = [f"{len(runs)} runs of {letter}" for letter, runs in zip("AB", trial.runs, strict=True)]
+    if unsteady:
+        notes.append(f"not deterministic here: {', '.join(unsteady[:5])}; their evidence is the first run's")
+    return replace(comparison, notes=(*comparison.notes, *notes))
+
+
+def _undecided(verdict: Verdict) -> bool:
+    metric = verdict.base
+    return verdict.outcome == "cannot tell" and metric is not None and isinstance(metric.evidence, Rounds)

@@ -1,0 +1,117 @@
+"""Several runs of the same code: what they say together, and how far they lie apart."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchsuite.record import Metric, Record, Rounds
+from benchsuite.verdicts.compare import Key
+from benchsuite.verdicts.noise import NoiseFloor, Spread, kind
+
+Run = Mapping[Key, Record]
+
+
+def merge_runs(runs: Sequence[Run]) -> dict[Key, Record]:
+    """One record per cell: the rounds of all runs together, the median of bytes, quality from the first run.
+
+    A cell that any run lacks or failed has failed.
+    """
+    merged = {}
+    for key in dict.fromkeys(key for run in runs for key in run):
+        found = [run[key] for run in runs if key in run]
+        unwell = next((record for record in found if record.status != "passed"), None)
+        if unwell is None and len(found) < len(runs):
+            unwell = dataclasses.replace(found[0], status="failed", reason=f"absent from {len(runs) - len(found)} runs")
+        merged[key] = unwell or dataclasses.replace(
+            found[0],
+            metrics={
+                name: _merge([record.metrics[name] for record in found if name in record.metrics])
+                for name in found[0].metrics
+            },
+        )
+    return merged
+
+
+def unsteady_metrics(runs: Sequence[Run]) -> list[str]:
+    """The quality metrics that differ between runs of the same code: they are not deterministic on this machine."""
+    found = []
+    for key, record in runs[0].items():
+        for name, metric in record.metrics.items():
+            if metric.evidence is None or isinstance(metric.evidence, Rounds):
+                continue
+            others = [run[key].metrics.get(name) for run in runs[1:] if key in run]
+            if any(other is not None and other.value != metric.value for other in others):
+                found.append(f"{record.cell.label()} {name}")
+    return found
+
+
+def noise_of_runs(sides: Sequence[Sequence[Run]], machine: str) -> NoiseFloor | None:
+    """The spread of each kind of measurement, from runs of the same code within each side.
+
+    None where no side has two runs. The runs of the sides are pooled for a ratio of one side's to the other's. Cells of
+    a run share what befell that run, so the degrees of freedom are not runs times cells but, for residuals R (runs,
+    cells), n ‖R‖⁴ / ‖R Rᵀ‖² with n = runs - sides: n where all cells move together, at most n² where none do.
+    """
+    free = sum(len(runs) - 1 for runs in sides)
+    if free < 1:
+        return None
+    residuals: dict[str, list[NDArray[np.float64]]] = collections.defaultdict(list)
+    within: dict[str, list[float]] = collections.defaultdict(list)
+    for key, name, label in _timed(sides):
+        logs = [[np.log(_rounds(run, key, name).seconds) for run in runs] for runs in sides]
+        medians = [np.array([np.median(rounds) for rounds in side]) for side in logs]
+        residuals[label].append(np.concatenate([side - side.mean() for side in medians]))
+        within[label].append(_robust_deviation([rounds for side in logs for rounds in side]))
+    spreads = {}
+    for label, columns in residuals.items():
+        matrix = np.stack(columns, axis=1)  # (runs, cells)
+        total = float(np.square(matrix).sum())
+        gram = float(np.square(matrix @ matrix.T).sum())
+        df = max(1, math.floor(free * total**2 / gram)) if gram else free
+        between = math.sqrt(total / free / matrix.shape[1])
+        spreads[label] = Spread(between, statistics.median(within[label]), df)
+    return NoiseFloor(machine, spreads, (len(sides[0]), len(sides[-1])))
+
+
+def _merge(metrics: Sequence[Metric]) -> Metric:
+    first = metrics[0]
+    if isinstance(first.evidence, Rounds):
+        parts = [metric.evidence for metric in metrics if isinstance(metric.evidence, Rounds)]
+        seconds = np.concatenate([rounds.seconds * (first.evidence.work / rounds.work) for rounds in parts])
+        median = float(np.median(seconds))
+        value = first.evidence.work / median if first.better == "higher" else median / first.evidence.work
+        return dataclasses.replace(first, value=value, n=seconds.size, evidence=Rounds(seconds, first.evidence.work))
+    if first.evidence is None:
+        return dataclasses.replace(first, value=statistics.median(metric.value for metric in metrics))
+    return first
+
+
+def _timed(sides: Sequence[Sequence[Run]]) -> Iterable[tuple[Key, str, str]]:
+    """The cell, the name and the kind of every clock that all runs have read."""
+    runs = [run for side in sides for run in side]
+    for key, record in runs[0].items():
+        for name in record.metrics:
+            if all(
+                key in run and name in run[key].metrics and isinstance(run[key].metrics[name].evidence, Rounds)
+                for run in runs
+            ):
+                yield key, name, kind(record.cell, name)
+
+
+def _rounds(run: Run, key: Key, name: str) -> Rounds:
+    evidence = run[key].metrics[name].evidence
+    assert isinstance(evidence, Rounds)
+    return evidence
+
+
+def _robust_deviation(runs: Sequence[NDArray[np.float64]]) -> float:
+    """The standard deviation of a round within its run, by the median absolute deviation: stragglers do not count."""
+    distances = np.concatenate([np.abs(rounds - np.median(rounds)) for rounds in runs])
+    return 1.4826 * float(np.median(distances))

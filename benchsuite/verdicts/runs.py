@@ -1,0 +1,91 @@
+"""One `pytest bench` in a fresh process: of a revision, or in an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.record import Record
+from benchsuite.verdicts.compare import Key, read_side
+
+LAST_LINES = 15  # of a run that wrote no file
+WHERE_FROM = """
+import importlib.util, json, sys
+found = {name: importlib.util.find_spec(name) for name in sys.argv[1:]}
+print(json.dumps({name: spec.origin for name, spec in found.items() if spec and spec.origin}))
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is measured: files in `folder` by the interpreter `python`; `name` is what the user calls it."""
+
+    name: str
+    folder: Path
+    python: str
+
+    def environment(self) -> dict[str, str]:
+        """Variables by which the packages in `folder` go before any that are installed."""
+        paths = [str(path) for path in (self.folder, self.folder / "src") if path.is_dir()]
+        inherited = os.environ.get("PYTHONPATH")
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])}
+
+    def check_imports(self) -> None:
+        """Raise UsageError where a package of `folder` would be imported from elsewhere, and other code be measured."""
+        roots = (self.folder, self.folder / "src")
+        packages = [path.parent.name for root in roots for path in root.glob("*/__init__.py")]
+        for name, origin in self._origins(packages).items():
+            if self.folder.resolve() not in Path(origin).resolve().parents:
+                raise UsageError(
+                    f"{self.name}: the package {name} is imported from {origin}, not from the revision's own files; "
+                    "install it editable, or uninstall it, so that the revision is what is measured"
+                )
+
+    def _origins(self, packages: Sequence[str]) -> Mapping[str, str]:
+        command = [self.python, "-c", WHERE_FROM, *packages]
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise UsageError(f"{self.python} cannot be run: {error.strerror}; name a Python interpreter") from error
+        if done.returncode:
+            raise UsageError(f"{self.python} is no Python that works: {done.stderr.strip().splitlines()[-1:]}")
+        origins: dict[str, str] = json.loads(done.stdout)
+        return origins
+
+
+def run_bench(side: Side, arguments: Sequence[str], json_file: Path) -> tuple[dict[Key, Record], float]:
+    """Run pytest with `arguments` on one side; its records, and the seconds that it took.
+
+    The output goes to a log beside `json_file`. A failed cell is a record that says so; FileFormatError, with the last
+    lines of the log, where there is no file of records at all.
+    """
+    log = json_file.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [side.python, "-m", "pytest", *arguments, f"--benchmark-json={json_file.resolve()}"]
+    start = time.monotonic()
+    with log.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            command, cwd=side.folder, env=side.environment(), stdout=stream, stderr=subprocess.STDOUT
+        )
+        try:
+            status = process.wait()
+        finally:  # interrupted: no run is left behind
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    try:
+        return read_side([json_file]), time.monotonic() - start
+    except FileFormatError as error:
+        last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
+        fault = f" ({error})" if json_file.exists() else ""
+        raise FileFormatError(
+            f"{side.name}: pytest ended with status {status} and left no records{fault}; {log} ends with\n{last}"
+        ) from error

@@ -1,0 +1,90 @@
+"""Revisions of the user's own repository in temporary git worktrees, which are gone afterwards whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchsuite.errors import OutputError, UsageError
+
+DIRTY = "."  # in place of a revision: the files as they are, untracked ones too, ignored ones not
+
+
+def repository() -> Path:
+    """The root of the repository that the current directory is in; UsageError where there is none."""
+    try:
+        return Path(_git("rev-parse", "--show-toplevel"))
+    except _GitError as error:
+        raise UsageError(f"{Path.cwd()} is in no git repository: {error}") from error
+
+
+def commit_of(revision: str) -> str:
+    """The full SHA of a revision; of a commit that no branch holds, made of the files as they are, for `.`.
+
+    Raises UsageError where there is no such revision.
+    """
+    if revision == DIRTY:
+        return _snapshot()
+    try:
+        return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except _GitError as error:
+        raise UsageError(
+            f"{revision!r} is no revision of {repository()}; name a branch, a tag, a commit, or `.` for the files here"
+        ) from error
+
+
+@contextlib.contextmanager
+def worktree(commit: str) -> Iterator[Path]:
+    """A detached worktree of `commit` in a temporary directory, removed at the end, interrupted or not."""
+    folder = Path(tempfile.mkdtemp(prefix="benchsuite-"))
+    path = folder / commit[:12]
+    try:
+        try:
+            _git("worktree", "add", "--detach", "--quiet", str(path), commit)
+        except _GitError as error:
+            raise OutputError(f"no worktree of {commit[:12]} can be made in {folder}: {error}") from error
+        yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(_GitError):  # nothing more to be done; `git worktree prune` by hand does the same
+            _git("worktree", "prune")
+
+
+class _GitError(Exception):
+    """What git said."""
+
+
+def _git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+        )
+    except FileNotFoundError as error:
+        raise _GitError("git is not installed") from error
+    if done.returncode:
+        raise _GitError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"git {arguments[0]} failed")
+    return done.stdout.strip()
+
+
+def _snapshot() -> str:
+    """A commit of the files as they are, made through an index of its own: the user's is not touched."""
+    root = repository()
+    with tempfile.TemporaryDirectory(prefix="benchsuite-") as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        author = {
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", "benchsuite"), ("EMAIL", "benchsuite@localhost"))
+        }
+        try:
+            _git("read-tree", "HEAD", environment=index)
+            _git("-C", str(root), "add", "--all", environment=index)
+            tree = _git("write-tree", environment=index)
+            return _git("commit-tree", tree, "-p", "HEAD", "-m", "the files as they are", environment=author)
+        except _GitError as error:
+            raise OutputError(f"the files of {root} cannot be put into a worktree: {error}") from error

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchsuite.cli import main
+from benchsuite.record import Record
+
+Run = list[Record]
+MakeRun = Callable[..., Run]
+WriteRun = Callable[..., Path]
+Compare = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def compare(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
+    """Run `benchsuite compare` in an empty project; exit status, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["compare", *map(str, arguments)])
+        output = capsys.readouterr()
+        return int(stop.value.code or 0), output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def base(make_run: MakeRun, write_run: WriteRun, tmp_path: Path) -> Path:
+    return write_run(tmp_path / "base.json", make_run(0))
+
+
+def test_the_exit_status_says_what_the_verdicts_are(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, base: Path, compare: Compare
+) -> None:
+    worse = write_run(tmp_path / "worse.json", make_run(1, slowdown=1.2))
+    fewer = write_run(tmp_path / "fewer.json", make_run(1, cells=1))
+    both = write_run(tmp_path / "both.json", make_run(1, cells=1, slowdown=1.2))
+    status, out, _ = compare(base, base)
+    assert status == 0
+    assert "12 same" in out
+    status, out, _ = compare(base, worse)
+    assert status == 1
+    assert "2 worse" in out
+    assert "perplexity tiny-fp32-set1: where it moved" in out
+    status, out, _ = compare(base, fewer)
+    assert status == 3
+    assert "not in HEAD" in out
+    assert compare(base, both)[0] == 1
+    assert compare(base, worse, "--budget", "speed=30%")[0] == 0
+    assert compare(worse, base)[0] == 0
+
+
+def test_budgets_come_from_the_project_and_the_command_line_goes_first(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, base: Path, compare: Compare
+) -> None:
+    worse = write_run(tmp_path / "worse.json", make_run(1, slowdown=1.2))
+    (tmp_path / "pyproject.toml").write_text("[tool.benchsuite.budgets]\nspeed = '30%'\n")
+    assert compare(base, worse)[0] == 0
+    assert compare(base, worse, "--budget", "speed=10%")[0] == 1
+    (tmp_path / "pyproject.toml").write_text("[tool.benchsuite.budgets]\nspeed = 'much'\n")
+    status, _, err = compare(base, worse)
+    assert status == 2
+    assert "[tool.benchsuite.budgets], speed" in err
+
+
+def test_names_and_numbers_of_pytest_benchmarks_storage_are_files(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, compare: Compare
+) -> None:
+    write_run(tmp_path / ".benchmarks/Linux-CPython-3.11-64bit/0001_main.json", make_run(0))
+    write_run(tmp_path / ".benchmarks/Linux-CPython-3.11-64bit/0002_slow.json", make_run(1, slowdown=1.2))
+    assert compare("1", "slow")[0] == 1
+    status, _, err = compare("1", "nothing")
+    assert status == 2
+    assert "0002_slow" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "says"),
+    [
+        ('{"benchmarks": [{"name":', 3, "not a whole JSON file"),
+        ('{"benchmarks": [{"name": "test_x", "stats": {}, "extra_info": {}}]}', 3, "no record of benchsuite"),
+        ('{"benchmarks": [{"extra_info": {"benchsuite": {"schema": 0}}}]}', 3, "schema 0; this benchsuite reads"),
+        ('{"benchmarks": [{"stats": {"mean": NaN}}]}', 3, "NaN"),
+        ("[1, 2]", 3, "not a file of pytest-benchmark"),
+        ("", 3, "not a whole JSON file"),
+    ],
+)
+def test_a_file_that_cannot_be_compared_is_named_with_its_fault(
+    base: Path, tmp_path: Path, compare: Compare, text: str, status: int, says: str
+) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text(text)
+    for files in ((base, bad), (bad, base)):
+        found, out, err = compare(*files)
+        assert (found, out) == (status, "")
+        assert err.startswith(f"Error: {bad}")
+        assert says in err
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(base: Path, compare: Compare) -> None:
+    status, _, err = compare(base, "there-is-no.json")
+    assert status == 2
+    assert "there-is-no.json: no such file, directory, or run" in err
+
+
+def test_a_misspelt_budget_is_a_usage_error(base: Path, compare: Compare) -> None:
+    status, _, err = compare(base, base, "--budget", "perplexty=1%")
+    assert status == 2
+    assert "did you mean 'perplexity'" in err
+
+
+def test_markdown_and_json_are_written_beside_the_table(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, base: Path, compare: Compare
+) -> None:
+    worse = write_run(tmp_path / "worse.json", make_run(1, slowdown=1.2, forgotten=30))
+    compare(base, worse, "--markdown", tmp_path / "out.md", "--json", tmp_path / "out.json")
+    text = (tmp_path / "out.md").read_text()
+    assert text.startswith("### ❌ 4 worse")
+    assert text.count("<details") == text.count("</details>") > 2
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert (found["exit_status"], found["counts"]["worse"]) == (1, 4)
+    worst = [entry for entry in found["verdicts"] if entry["verdict"] == "worse"]
+    assert {entry["metric"] for entry in worst} == {"tokens_per_s", "accuracy"}
+    assert all(entry["interval"][0] < entry["change"] < entry["interval"][1] < 0 for entry in worst)
+    assert any("items right → wrong" in line for line in found["moved_where"]["perplexity tiny-fp32-set0"])
+
+
+def test_markdown_for_a_huge_matrix_stays_within_what_github_shows(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, compare: Compare
+) -> None:
+    long = [dataclasses.replace(r, cell=dataclasses.replace(r.cell, model="a" * 60)) for r in make_run(0, cells=150)]
+    slow = {r.cell.key(): r for r in make_run(1, cells=150, slowdown=1.3, loss=0.1, forgotten=60)}
+    head = [dataclasses.replace(r, cell=one.cell) for r, one in zip(slow.values(), long, strict=True)]
+    compare(
+        write_run(tmp_path / "a.json", long), write_run(tmp_path / "b.json", head), "--markdown", tmp_path / "out.md"
+    )
+    text = (tmp_path / "out.md").read_text()
+    assert 40_000 < len(text) <= 65_000
+    assert "more lines do not fit here" in text
+    assert text.count("<details") == text.count("</details>")
+
+
+def test_the_command_runs_as_a_process_without_torch(base: Path) -> None:
+    code = (
+        "import sys; from benchsuite.cli import main\n"
+        f"try: main(['compare', {str(base)!r}, {str(base)!r}])\n"
+        "finally: assert not {'torch', 'transformers', 'pandas', 'scipy.stats'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=base.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "12 same" in done.stdout
