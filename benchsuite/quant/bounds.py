@@ -7,6 +7,8 @@ arithmetic is done. Every bound is a float32 tensor that is itself rounded up, b
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,9 +16,15 @@ from torch import Tensor
 # of such a scale with an integer of up to 8 bits is exact in float32.
 SCALE_BITS = 16
 SMALLEST_SCALE = torch.finfo(torch.float32).tiny
+CUT_UNIT = 1 << 24 - SCALE_BITS  # the last kept bit of a scale's significand, as an integer
 _CUT = 2.0 ** (1 - SCALE_BITS)  # the largest relative loss of cutting
 _UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 _HALF_SUBNORMAL = {torch.float32: 0.0, torch.bfloat16: 2.0**-134, torch.float16: 2.0**-25}
+
+
+def cut(scale: Tensor) -> Tensor:
+    """Cut positive `scale`, float32, towards zero to its 16 leading significant bits."""
+    return scale.view(torch.int32).bitwise_and_(-CUT_UNIT).view(torch.float32)
 
 
 def absmax_bound(absmax: Tensor, qmax: int) -> Tensor:
@@ -62,6 +70,23 @@ def code_book_bound(absmax: Tensor, half_widest_gap: float, smallest_divisor: fl
     return torch.where(absmax < smallest_divisor, absmax, absmax * (half_widest_gap + 2.0**-20))
 
 
+def float8_bound(weight: Tensor, step: Tensor) -> Tensor:
+    """The bound of `Float8` for `weight` (R, C) float32 with `step` (R, 1) = A / 448: a seventeenth of the weight.
+
+    Proof. The scale is s = max(cut(step), 2**-126) <= max(step, 2**-126), as for `absmax_bound`; A / s <= 448 (1 +
+    2**-14) is rounded to 448. Numbers of e4m3 have 4 significant bits: a quotient 2**e + t below 2**(e + 1) is rounded
+    by at most min(t, 2**(e - 4)), a seventeenth of it; below 2**-6, where they are evenly spaced, by 2**-10. The
+    quotient is off by u relative, and the product of 4 bits and 16 bits is exact.
+    """
+    return torch.maximum(weight.abs() / 17, step.clamp(min=SMALLEST_SCALE) * 2.0**-10) * (1 + 2.0**-16)
+
+
+def mean_scale(scale: Tensor) -> Tensor:
+    """The mean () of scales (R, G) as float32 sums it, or in float64 where that sum overflows."""
+    mean = scale.mean()
+    return torch.where(torch.isfinite(mean), mean, scale.double().mean().float())
+
+
 def dynamic_scale_bound(absmax: Tensor, values: Tensor, block: int, smallest_divisor: float) -> Tensor:
     """What double quantization of the scales `absmax` (R, G) adds to a code book's bound; `values` is the 8-bit map.
 
@@ -73,7 +98,7 @@ def dynamic_scale_bound(absmax: Tensor, values: Tensor, block: int, smallest_div
     """
     if absmax.numel() == 0:
         return absmax
-    offset = absmax.double().mean().float()
+    offset = mean_scale(absmax)
     flat = (absmax - offset).abs().reshape(-1)
     largest = torch.stack([part.max() for part in torch.split(flat, block)]).repeat_interleave(block)[: flat.numel()]
     furthest = max(float(values.diff().max()) / 2, 1 + float(values[0]))
@@ -91,3 +116,30 @@ def rounding_bound(bound: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
         return bound
     unit = _UNIT_ROUNDOFF[dtype]
     return bound + (bound + weight.abs().float()) * (unit * (1 + 2.0**-20)) + _HALF_SUBNORMAL[dtype]
+
+
+def product_bound(x: Tensor, weight: Tensor, threshold: float = math.inf) -> Tensor:
+    """The bound (N, out) of |x Wᵀ - y|, y from `w8a8`, or from `llm_int8` with its `threshold`, in the dtype of x.
+
+    Proof. With x = x' + e and w = w' + f, x' and w' what the codes stand for: x·w - x'·w' = Σ x f + Σ e w', so that
+    |x·w - x'·w'| <= max|f| Σ|x| + max|e| Σ|w'| with Σ|w'| <= Σ|w| + in · max|f|; max|f| and max|e| are those of
+    `absmax_bound` for the row of the weight and for the token. Features of `llm_int8` at or above the threshold have no
+    e. Their part is summed in float32 from weights rounded to the dtype of x and is rounded to it itself: off by (2 v +
+    in · u) Σ|x w'|, v the unit roundoff of that dtype. The int32 sum is exact; converting and scaling it is off by 4 u,
+    rounding to the dtype of x by v, both relative to |y|, and adding the two parts by v once more; less than
+    `underflow` is lost to subnormal numbers.
+    """
+    wide, w = x.float(), weight.float()
+    outlier = (wide.abs() >= threshold).any(0)  # (in,)
+    regular = wide.masked_fill(outlier, 0)
+    f = absmax_bound(w.abs().amax(1), 127)  # (out,)
+    e = absmax_bound(regular.abs().amax(1), 127)  # (N,)
+    held = w.masked_fill(outlier, 0).abs().sum(1) + (~outlier).sum() * f  # (out,): Σ|w'| of the regular features
+    bound = wide.abs().sum(1)[:, None] * f + e[:, None] * held  # (N, out)
+    u, v = _UNIT_ROUNDOFF[torch.float32], _UNIT_ROUNDOFF[x.dtype]
+    size = (
+        wide.abs() @ (w.abs() + f[:, None]).t()
+    )  # (N, out): Σ|x w'|, which |y| does not exceed by more than the bound
+    in_16_bits = wide[:, outlier].abs() @ (w.abs() + f[:, None])[:, outlier].t()
+    underflow = 2 * _HALF_SUBNORMAL[x.dtype] + 2.0**-146
+    return bound + in_16_bits * (2 * v + x.shape[1] * u) + (size + bound) * (2 * v + 8 * u) + underflow

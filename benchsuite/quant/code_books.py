@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchsuite.errors import QuantizationError
-from benchsuite.quant.bounds import code_book_bound, dynamic_scale_bound
+from benchsuite.quant.bounds import code_book_bound, dynamic_scale_bound, mean_scale
 from benchsuite.quant.grids import Packed
 from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, ranges
 
@@ -67,13 +67,13 @@ class CodeBook:
             return ranks if self.book == "nf4" else order[ranks]
 
         packed, absmax = encode_rows(weight, self.block, 4, lambda low, high: (torch.maximum(high, -low),), codes)
-        return {"codes": packed, **(_quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
+        return {"codes": packed, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: value of the code · scale."""
         values = _values(self.book, packed["codes"].device)
         # a scale from 8 bits may lie above the true one, which the dtype could hold
-        scale = _dequantize_scales(packed, torch.finfo(dtype).max) if self.double_quantized else packed["scale"]
+        scale = dequantize_scales(packed, torch.finfo(dtype).max) if self.double_quantized else packed["scale"]
 
         def decode(codes: Tensor, scale: Tensor) -> Tensor:
             return values.index_select(0, codes.reshape(-1).int()).view(codes.shape).mul_(scale)
@@ -87,7 +87,7 @@ class CodeBook:
         book = torch.tensor(_VALUES[self.book], dtype=torch.float64).sort().values
         bound = code_book_bound(absmax, float(book.diff().max()) / 2, _SMALLEST_DIVISOR)
         if self.double_quantized:
-            bound = bound + dynamic_scale_bound(absmax, _dynamic_map(absmax.device), _NESTED_BLOCK, _SMALLEST_DIVISOR)
+            bound = bound + dynamic_scale_bound(absmax, dynamic_map(absmax.device), _NESTED_BLOCK, _SMALLEST_DIVISOR)
         return elementwise_bound(bound, weight, self.block, dtype)
 
 
@@ -105,7 +105,7 @@ def _midpoints(book: Book, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _dynamic_map(device: torch.device) -> Tensor:
+def dynamic_map(device: torch.device) -> Tensor:
     """The 256 values of bitsandbytes' signed dynamic 8-bit map (Dettmers 2016, 2022), rising, float32.
 
     Seven decades; the one below 10**-i is divided into 2**(6-i) even parts, of which the middles are taken; and 0 and
@@ -119,16 +119,15 @@ def _dynamic_map(device: torch.device) -> Tensor:
     return torch.cat([-half, torch.zeros(1), half, torch.ones(1)]).sort().values.to(device)
 
 
-def _quantize_scales(scale: Tensor) -> Packed:
+def quantize_scales(scale: Tensor) -> Packed:
     """Scales (R, G) in 8 bits of the dynamic map, less their mean, in blocks of 256."""
-    offset = scale.double().mean().float() if scale.numel() else scale.new_zeros(())
+    offset = mean_scale(scale) if scale.numel() else scale.new_zeros(())
     centred = (scale - offset).reshape(-1)
     count = -(-centred.numel() // _NESTED_BLOCK)
     blocks = F.pad(centred, (0, count * _NESTED_BLOCK - centred.numel())).view(count, _NESTED_BLOCK)
     absmax = blocks.abs().amax(-1, keepdim=True)
-    x = (blocks / absmax.clamp(min=_SMALLEST_DIVISOR)).clamp_(-1, 1)
-    # a tie goes to the lower value: bitsandbytes has no rule for it that all its devices share
-    values = _dynamic_map(scale.device)
+    x = (blocks * absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1)
+    values = dynamic_map(scale.device)
     codes = torch.bucketize(x, (values[:-1] + values[1:]) / 2, out_int32=True).to(torch.uint8)
     return {
         "scale_codes": codes.reshape(-1)[: scale.numel()].view(scale.shape),
@@ -137,8 +136,9 @@ def _quantize_scales(scale: Tensor) -> Packed:
     }
 
 
-def _dequantize_scales(packed: Packed, largest: float) -> Tensor:
+def dequantize_scales(packed: Packed, largest: float) -> Tensor:
+    """Scales (R, G) of double quantization, at most `largest`."""
     codes = packed["scale_codes"]
-    values = _dynamic_map(codes.device).index_select(0, codes.reshape(-1).int())
+    values = dynamic_map(codes.device).index_select(0, codes.reshape(-1).int())
     absmax = packed["scale_absmax"].repeat_interleave(_NESTED_BLOCK)[: codes.numel()]
     return (values * absmax + packed["scale_offset"]).clamp_(max=largest).view(codes.shape)

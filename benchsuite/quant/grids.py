@@ -70,7 +70,7 @@ class Absmax:
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor]:
         """The scales of groups with smallest and largest weight `low` and `high`: float32 of 16 significant bits."""
         absmax = torch.maximum(high, -low)
-        return (_cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
+        return (bounds.cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
 
     def codes(self, x: Tensor, scale: Tensor) -> Tensor:
         """Codes of `x` as whole float32 numbers, `offset` added; overwrites `x`."""
@@ -121,9 +121,9 @@ class ZeroPoint:
         The scale is such that the codes 0 and 2**bits - 1 are both used: therefore a second quantizing changes nothing.
         """
         low, high = low.clamp(max=0), high.clamp(min=0)
-        scale = _cut((high.double() - low.double()).div_(self.levels).float()).clamp_(min=bounds.SMALLEST_SCALE)
+        scale = bounds.cut((high.double() - low.double()).div_(self.levels).float()).clamp_(min=bounds.SMALLEST_SCALE)
         too_wide = (high / scale).round_() - (low / scale).round_() < self.levels
-        narrower = (scale.view(torch.int32) - _CUT_UNIT).view(torch.float32)
+        narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
         scale = torch.where(too_wide & (scale > bounds.SMALLEST_SCALE), narrower, scale)
         return scale, (low / scale).round_().neg_()
 
@@ -146,14 +146,6 @@ class ZeroPoint:
         low, high = ranges(weight, self.group)
         bound = bounds.zero_point_bound(low.clamp(max=0), high.clamp(min=0), self.levels)
         return elementwise_bound(bound, weight, self.group, dtype)
-
-
-_CUT_UNIT = 1 << 24 - bounds.SCALE_BITS  # the last kept bit of a scale's significand, as an integer
-
-
-def _cut(scale: Tensor) -> Tensor:
-    """Cut positive `scale` towards zero to its leading significant bits."""
-    return scale.view(torch.int32).bitwise_and_(-_CUT_UNIT).view(torch.float32)
 
 
 def _check_bits(bits: int) -> None:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchsuite.quant.apply import Coverage
-    from benchsuite.quant.grids import Grid
     from benchsuite.quant.layers import Form
 
 Calibration = Callable[[], "Tensor"]
@@ -41,15 +40,29 @@ class Cast:
 
 @dataclass(frozen=True)
 class OnGrid:
-    """Linear weights on a grid, made by `grid` when they are quantized, and a product that computes from them."""
+    """Linear weights rounded to a grid; `form` makes the grid and its product when they are needed.
+
+    `capability` is the smallest compute capability (major, minor) of a CUDA device that has the product; None: any
+    device.
+    """
 
     name: str
-    grid: Callable[[], Grid]
-    product: Literal["weight_only", "w8a8", "llm_int8"] = "weight_only"
+    form: Callable[[], Form]
+    capability: tuple[int, int] | None = None
     quantize_head: bool = False
 
-    def unavailable(self, device: str) -> str | None:  # noqa: ARG002
-        """Never: PyTorch alone is needed."""
+    def unavailable(self, device: str) -> str | None:
+        """What the device lacks."""
+        if self.capability is None:
+            return None
+        import torch
+
+        wanted = ".".join(map(str, self.capability))
+        if not device.startswith("cuda") or not torch.cuda.is_available():
+            return f"{self.name} needs a CUDA device of compute capability {wanted} or more; this is {device}"
+        found = torch.cuda.get_device_capability(device)
+        if found < self.capability:
+            return f"{self.name} needs compute capability {wanted} or more; {device} has {found[0]}.{found[1]}"
         return None
 
     def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:  # noqa: ARG002
@@ -61,13 +74,6 @@ class OnGrid:
         return quantize_linears(
             module, lambda linear: QuantizedLinear.of(linear, *form), device=device, quantize_head=self.quantize_head
         )
-
-    def form(self) -> Form:
-        """The grid and product of its layers: with it a directory can be written and read back."""
-        from benchsuite.quant import products
-        from benchsuite.quant.layers import Form
-
-        return Form(self.grid(), getattr(products, self.product))
 
 
 @dataclass(frozen=True)

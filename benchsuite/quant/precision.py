@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from benchsuite.quant.head import WithHead8
 from benchsuite.quant.methods import Cast, External, Gptq, OnGrid
 from benchsuite.registry import Registry
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from benchsuite.quant.apply import Coverage
-    from benchsuite.quant.grids import Grid
+    from benchsuite.quant.layers import Form
 
 
 class Precision(Protocol):
@@ -52,35 +53,55 @@ for _name in ("fp32", "bf16", "fp16"):
 def _evenly_spaced(match: re.Match[str]) -> Precision:
     scheme, bits, row, size = match.groups()
 
-    def grid() -> Grid:
+    def form() -> Form:
         from benchsuite.quant.grids import Absmax, ZeroPoint
+        from benchsuite.quant.layers import Form
 
         kind = Absmax if scheme == "absmax" else ZeroPoint
-        return kind(bits=int(bits), group=int(size) if size else "row" if row else "tensor")
+        return Form(kind(bits=int(bits), group=int(size) if size else "row" if row else "tensor"))
 
-    return OnGrid(match[0], grid)
+    return OnGrid(match[0], form)
 
 
 @precisions.family(r"(nf4|fp4)-g(\d+)(-dq)?", examples=["nf4-g64", "nf4-g64-dq", "fp4-g64", "fp4-g64-dq"])
 def _code_book(match: re.Match[str]) -> Precision:
     book, block, double = match.groups()
 
-    def grid() -> Grid:
+    def form() -> Form:
         from benchsuite.quant.code_books import CodeBook
+        from benchsuite.quant.layers import Form
 
-        return CodeBook("nf4" if book == "nf4" else "fp4", int(block), double_quantized=double is not None)
+        return Form(CodeBook("nf4" if book == "nf4" else "fp4", int(block), double_quantized=double is not None))
 
-    return OnGrid(match[0], grid)
+    return OnGrid(match[0], form)
 
 
-def _int8_rows() -> Grid:
+def _w8a8() -> Form:
     from benchsuite.quant.grids import Absmax
+    from benchsuite.quant.layers import Form
+    from benchsuite.quant.products import w8a8
 
-    return Absmax(bits=8, group="row")
+    return Form(Absmax(8, "row"), w8a8)
 
 
-precisions.register("w8a8", OnGrid("w8a8", _int8_rows, product="w8a8"))
-precisions.register("llm-int8", OnGrid("llm-int8", _int8_rows, product="llm_int8"))
+def _llm_int8() -> Form:
+    from benchsuite.quant.grids import Absmax
+    from benchsuite.quant.layers import Form
+    from benchsuite.quant.products import llm_int8
+
+    return Form(Absmax(8, "row"), llm_int8)
+
+
+def _fp8() -> Form:
+    from benchsuite.quant.float8 import Float8, float8
+    from benchsuite.quant.layers import Form
+
+    return Form(Float8(), float8)
+
+
+precisions.register("w8a8", OnGrid("w8a8", _w8a8))
+precisions.register("llm-int8", OnGrid("llm-int8", _llm_int8))
+precisions.register("fp8", OnGrid("fp8", _fp8, capability=(8, 9)))
 
 for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-int8dyn", "torchao-int4wo"):
     precisions.register(_external, External(_external))
@@ -90,3 +111,8 @@ for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-i
 def _gptq(match: re.Match[str]) -> Precision:
     bits, size, act_order = match.groups()
     return Gptq(match[0], int(bits), int(size) if size else "row", act_order=act_order is not None)
+
+
+@precisions.family(r"(w8a8|absmax4-g32|absmax4-g64)-head8", examples=["w8a8-head8", "absmax4-g32-head8"])
+def _with_head8(match: re.Match[str]) -> Precision:
+    return WithHead8(match[0], precisions[match[1]])

@@ -1,0 +1,133 @@
+"""Grids keep their bounds on every weight there is, and their codes are the ones that the field knows."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from benchsuite.errors import QuantizationError
+from benchsuite.quant import testing
+from benchsuite.quant.grids import Absmax, ZeroPoint
+from benchsuite.quant.packing import unpack
+from benchsuite.quant.testing import weights
+from tests.quant.strategies import GRIDS, WIDE_GRIDS, bits, sizes
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_no_error_exceeds_its_bound(kind: str) -> None:
+    testing.error_is_within_the_bound(GRIDS[kind])
+
+
+@pytest.mark.parametrize("kind", WIDE_GRIDS)
+def test_some_error_reaches_98_percent_of_its_bound(kind: str) -> None:
+    testing.bound_is_tight(WIDE_GRIDS[kind])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GRIDS if kind != "double-quantized code book"])
+def test_quantizing_twice_changes_nothing(kind: str) -> None:
+    testing.quantizing_twice_changes_nothing(GRIDS[kind])
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_scaling_by_a_power_of_two_commutes(kind: str) -> None:
+    testing.scaling_by_a_power_of_two_commutes(GRIDS[kind])
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_weights_that_are_not_finite_are_refused_with_their_index(kind: str) -> None:
+    testing.non_finite_weights_are_refused(GRIDS[kind])
+
+
+@given(grid=GRIDS["absmax"], weight=weights())
+def test_absmax_is_a_fixed_point_in_the_weights_own_dtype_too_however_large_or_small_they_are(
+    grid: Absmax, weight: Tensor
+) -> None:
+    once = grid.dequantize(grid.quantize(weight), weight.shape, weight.dtype)
+    assert torch.equal(grid.dequantize(grid.quantize(once), weight.shape, weight.dtype), once)
+
+
+@given(grid=GRIDS["absmax"], weight=weights())
+def test_absmax_codes_are_symmetric_and_in_range(grid: Absmax, weight: Tensor) -> None:
+    codes = _codes(grid, grid.quantize(weight)["codes"], weight) - grid.offset
+    assert codes.numel() == 0 or codes.abs().max() <= grid.qmax
+    negated = _codes(grid, grid.quantize(-weight)["codes"], weight) - grid.offset
+    assert torch.equal(negated, -codes)
+
+
+@given(grid=GRIDS["zero-point"], weight=weights())
+def test_zero_point_codes_are_in_range_and_zero_stays_exactly_zero(grid: ZeroPoint, weight: Tensor) -> None:
+    packed = grid.quantize(weight)
+    assert _codes(grid, packed["codes"], weight).le(grid.levels).all()
+    assert packed["zero_point"].le(grid.levels).all()
+    assert (grid.dequantize(packed, weight.shape)[weight == 0] == 0).all()
+
+
+@given(grid=st.one_of(GRIDS["absmax"], GRIDS["zero-point"]), weight=weights(dtype=torch.float32))
+def test_scales_have_16_significant_bits_and_never_vanish(grid: Absmax | ZeroPoint, weight: Tensor) -> None:
+    scale = grid.quantize(weight)["scale"]
+    assert (scale.view(torch.int32) & 0xFF == 0).all()
+    assert (scale >= torch.finfo(torch.float32).tiny).all()
+
+
+@given(weight=weights(empty=False), bits=bits, size=sizes)
+def test_a_group_is_quantized_as_if_it_were_a_row_of_its_own(weight: Tensor, bits: int, size: int) -> None:
+    columns = weight.shape[-1]
+    whole = Absmax(bits, size)
+    held = whole.dequantize(whole.quantize(weight), weight.shape)
+    row = Absmax(bits, "row")
+    for start in range(0, columns, size):
+        part = weight[..., start : start + size]
+        assert torch.equal(row.dequantize(row.quantize(part), part.shape), held[..., start : start + size])
+
+
+def test_absmax_rounds_to_the_nearest_multiple_of_absmax_over_127() -> None:
+    weight = torch.tensor([[127.0, -63.4, 0.5, 1.5, -1.5, 2.51]])
+    packed = Absmax(8, "row").quantize(weight)
+    assert packed["scale"].item() == 1
+    assert packed["codes"].tolist() == [[127, -63, 0, 2, -2, 3]]
+    assert packed["codes"].dtype == torch.int8
+
+
+def test_zero_point_spans_the_range_widened_to_hold_zero() -> None:
+    packed = ZeroPoint(8, "row").quantize(torch.tensor([[-55.0, 200.0, 3.4], [51.0, 255.0, 0.6]]))
+    assert packed["scale"].tolist() == [[1], [1]]
+    assert packed["zero_point"].tolist() == [[55], [0]]
+    assert packed["codes"].tolist() == [[0, 255, 58], [51, 255, 1]]
+
+
+def test_four_bit_codes_stand_high_nibble_first() -> None:
+    packed = Absmax(4, "row").quantize(torch.tensor([[7.0, -7.0, 1.0]]))
+    assert packed["codes"].tolist() == [[0xF1, 0x90]]  # 8 is added to each code
+
+
+def test_three_bit_codes_stand_eight_in_three_bytes() -> None:
+    packed = Absmax(3, "row").quantize(torch.tensor([[3.0, -3.0, 0.0, 1.0, 2.0, -2.0, -1.0, 3.0]]))
+    codes = [7, 1, 4, 5, 6, 2, 3, 7]
+    number = sum(code << 3 * place for place, code in enumerate(codes))
+    assert packed["codes"].tolist() == [list(number.to_bytes(3, "little"))]
+
+
+@pytest.mark.parametrize("scheme", [Absmax, ZeroPoint])
+@pytest.mark.parametrize("size", [0, -8, True, 2.5, "column"])
+def test_a_group_size_that_is_none_is_refused(scheme: type[Absmax | ZeroPoint], size: object) -> None:
+    with pytest.raises(QuantizationError, match="group size"):
+        scheme(8, size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scheme", [Absmax, ZeroPoint])
+@pytest.mark.parametrize("bits", [0, 1, 2, 5, 16, -4])
+def test_bits_that_are_not_supported_are_refused(scheme: type[Absmax | ZeroPoint], bits: int) -> None:
+    with pytest.raises(QuantizationError, match=r"choose one of \(8, 4, 3\)"):
+        scheme(bits)
+
+
+def test_a_weight_without_a_dimension_is_refused() -> None:
+    with pytest.raises(QuantizationError, match="dimension"):
+        Absmax().quantize(torch.tensor(1.0))
+
+
+def _codes(grid: Absmax | ZeroPoint, codes: Tensor, weight: Tensor) -> Tensor:
+    return unpack(codes, grid.bits, weight.shape[-1]).int()
