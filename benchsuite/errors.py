@@ -4,6 +4,7 @@
     ├── UsageError                 the request itself is wrong: nothing has run
     │   └── UnknownNameError       no such model, precision, dataset …; the nearest names are named
     ├── UnavailableError           right, but not to be had on this machine: a matrix cell is skipped with this reason
+    ├── MissingError               a model or a dataset that was named and cannot be had: a cell fails
     ├── FileFormatError            a file is truncated, of another format, or does not fit what it was read for
     ├── DataError                  an example that cannot be used; names the file and the row
     ├── QuantizationError          a tensor or a model that cannot be quantized as asked
@@ -44,6 +45,10 @@ class UnknownNameError(UsageError):
 
 class UnavailableError(BenchsuiteError):
     """What was asked for cannot be had on this machine; a cell is skipped with this reason."""
+
+
+class MissingError(BenchsuiteError):
+    """A model or a dataset that was named cannot be had; a cell fails, since nobody should take it for measured."""
 
 
 class FileFormatError(BenchsuiteError):

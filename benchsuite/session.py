@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples
+from benchsuite.errors import MissingError, UnavailableError
 from benchsuite.matrix import Matrix
 from benchsuite.measure.cell import Measurement, quantizing
 from benchsuite.measure.machine import resolve_device
@@ -54,7 +55,10 @@ class Session:
         """The test split of a dataset, at most the matrix's limit of examples."""
         if dataset not in self._examples:
             with self.progress.showing(f"reading {dataset}"):
-                self._examples[dataset] = datasets[dataset].load("test", self.matrix.limit)
+                try:
+                    self._examples[dataset] = datasets[dataset].load("test", self.matrix.limit)
+                except UnavailableError as error:
+                    raise MissingError(str(error)) from error
         return self._examples[dataset]
 
     def peak(self, point: Mapping[str, Any]) -> Peak:

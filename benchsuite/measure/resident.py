@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import MissingError, UnavailableError
 from benchsuite.models import models
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.language_model import generate
@@ -67,7 +67,10 @@ def load(model: str, precision: str, device: str, attention: str) -> tuple[Langu
     """A model with a precision applied; UnavailableError where this machine cannot run the two together."""
     if reason := precisions[precision].unavailable(device):
         raise UnavailableError(f"{precision}: {reason}")
-    loaded = models[model].load(device, cast("Attention", attention))
+    try:
+        loaded = models[model].load(device, cast("Attention", attention))
+    except UnavailableError as error:
+        raise MissingError(str(error)) from error
     coverage = apply_precision(loaded, precision, device)
     if isinstance(loaded.module, GPT2):
         loaded.module.prepare(device)
