@@ -17,14 +17,16 @@ from benchsuite.quant.apply import head_of, is_conv1d
 from benchsuite.quant.grids import Grid
 from benchsuite.quant.methods import OnGrid
 from benchsuite.quant.precision import precisions
+from benchsuite.quant.products import weight_only
 
 
 def grid_of(precision: str) -> Grid:
     """The weight grid of a precision; UsageError where it is more, or something else, than a grid."""
     method = precisions[precision]
-    if not isinstance(method, OnGrid) or method.product != "weight_only":
+    form = method.form() if isinstance(method, OnGrid) else None
+    if form is None or form.product is not weight_only:
         raise UsageError(f"{precision} is not a grid for weights alone; --qat takes one such as absmax4-g32 or nf4-g64")
-    return method.grid()
+    return form.grid
 
 
 def fake_quantize(module: nn.Module, grid: Grid) -> None:

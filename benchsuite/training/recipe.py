@@ -150,8 +150,11 @@ def _bnb(recipe: Recipe) -> None:
     with new_directory(recipe.output / "bnb-quantized") as new:
         records = {}
         for form, config in _bnb_configs().items():
-            start = _bnb_start(recipe, config)
-            record, text = _measured(recipe, start, f"bnb-{form}")
+            try:
+                start = _bnb_start(recipe, config)
+                record, text = _measured(recipe, start, f"bnb-{form}")
+            except (ImportError, RuntimeError, ValueError) as error:
+                raise UnavailableError(f"bitsandbytes cannot run this model in {form} here: {error}") from error
             start.save(new / f"{recipe.name}-{form}")
             records[form] = to_json(_with_weights(record, new / f"{recipe.name}-{form}"))
             atomic_write(new / f"classification_report_{form}.txt", text)
@@ -166,20 +169,17 @@ def _bnb_configs() -> Mapping[str, Any]:
 
 
 def _bnb_start(recipe: Recipe, config: Any) -> Start:
-    """The baseline as transformers and bitsandbytes load it; UnavailableError in their own words where they cannot."""
+    """The baseline as transformers and bitsandbytes load it."""
     plain = classifier(str(recipe.baseline), recipe.splits.test.labels)
     # it says at every product that float32 is cast
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-    try:
-        with quiet_transformers():
-            module = transformers.AutoModelForSequenceClassification.from_pretrained(
-                recipe.baseline,
-                quantization_config=config,
-                device_map=resolve_device(recipe.settings.device),
-                dtype=torch.float32,
-            )
-    except (ImportError, RuntimeError, ValueError) as error:
-        raise UnavailableError(f"bitsandbytes does not run here: {error}") from error
+    with quiet_transformers():
+        module = transformers.AutoModelForSequenceClassification.from_pretrained(
+            recipe.baseline,
+            quantization_config=config,
+            device_map=resolve_device(recipe.settings.device),
+            dtype=torch.float32,
+        )
     return replace(plain, module=module)
 
 

@@ -43,7 +43,7 @@ def texts(count: int) -> tuple[LabelledText, ...]:
 
 @pytest.fixture(scope="session")
 def two_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random GPT-2 of two layers, width 32 and context 64, in Hugging Face layout."""
+    """A random GPT-2 of two layers, width 64 (a block of NF4) and context 64, in Hugging Face layout."""
     directory = tmp_path_factory.mktemp("two") / "two-layers"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -57,7 +57,7 @@ def two_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.train_from_iterator([instruction_prompt(item) + item.output for item in instructions(100)], trainer)
     transformers.set_seed(0)
     config = transformers.GPT2Config(
-        vocab_size=400, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+        vocab_size=400, n_positions=64, n_embd=64, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
     )
     transformers.GPT2LMHeadModel(config).save_pretrained(directory)
     tokenizer.save(str(directory / "tokenizer.json"))
