@@ -15,6 +15,7 @@ from benchsuite.errors import BenchsuiteError, UsageError
 # name -> what `benchsuite --help` says of it; the module benchsuite.commands.NAME holds the click command `command`
 COMMANDS = {
     "ab": "Measure two revisions, or two environments, by turns and compare them.",
+    "calibrate": "Measure how far two runs of the same code lie apart on this machine.",
     "compare": "Say what is better, the same or worse in one benchmark file than in another.",
     "distill": "Train a small model to say what a large one says.",
     "finetune": "Train a model for instructions or for the classes of a dataset.",

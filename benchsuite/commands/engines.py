@@ -1,0 +1,66 @@
+"""`benchsuite engines`: our engine beside those that a user would pick instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("engines", nargs=-1, required=True, metavar="ENGINE:FORMAT...")
+@click.option("--model", default="random:gpt2", show_default=True, help="A GPT-2: its weights go to every engine.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Rounds of the clock.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of each engine (default: PyTorch's).")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Also write every round's seconds here.")
+def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | None, file: Path | None) -> None:
+    """Time ENGINES on the same prompts, interleaved; ratios are to the first.
+
+    For example: benchsuite engines native:w8a8-head8 ctranslate2:int8 llama-cpp:Q8_0 transformers:bnb-int8
+    """
+    from dataclasses import asdict
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchsuite.engines import load_engine
+    from benchsuite.engines.race import race
+    from benchsuite.engines.source import open_source
+    from benchsuite.errors import UnavailableError
+    from benchsuite.files import write_json
+    from benchsuite.models import models
+
+    threads = threads or torch.get_num_threads()
+    source = open_source(model)
+    loaded, missing = {}, {}
+    for name in engines:
+        try:
+            loaded[name] = load_engine(name, source, threads=threads)
+        except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
+            missing[name] = str(error)
+    console, lanes = Console(), {}
+    for number, known in enumerate(
+        race(loaded, vocab_size=models[model].load("cpu", "sdpa").vocab_size, rounds=rounds)
+    ):
+        lanes = known
+        click.echo(f"round {number + 1} of {rounds}", err=True)
+    table = Table("engine", "logits", "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
+    first = next(iter(lanes.values()), None)
+    for name, lane in lanes.items():
+        assert first is not None
+        same = sum(a == b for a, b in zip(lane.tokens, first.tokens, strict=True))
+        table.add_row(
+            name,
+            lane.prefill_logits,
+            f"{lane.prefill_tokens_per_s:,.0f}",
+            f"{first.prefill_tokens_per_s / lane.prefill_tokens_per_s:.2f}",
+            f"{lane.decode_tokens_per_s:,.1f}",
+            f"{first.decode_tokens_per_s / lane.decode_tokens_per_s:.2f}",
+            f"{same} of {len(lane.tokens)}",
+        )
+    console.print(table)
+    for name, reason in missing.items():
+        click.echo(f"{name}: skipped: {reason}")
+    if file:
+        write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})

@@ -1,0 +1,81 @@
+"""CTranslate2: converted once to float32, its compute type chosen on loading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+from ctranslate2.specs import TransformerDecoderModelSpec
+from ctranslate2.specs.common_spec import Activation
+from safetensors.torch import load_file
+
+from benchsuite.engines.source import Source
+from benchsuite.models import gpt2
+
+
+class CTranslate2Engine:
+    """`forward_batch` gives all logits; tokens are known by name, here their number."""
+
+    prefill_logits = "all"
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def prefill(self, ids: Sequence[int]) -> None:
+        """The logits of every position."""
+        self.generator.forward_batch([list(ids)])
+
+    def generate(self, ids: Sequence[int], new_tokens: int) -> list[int]:
+        """Greedy; the end-of-text token is suppressed until the last token, as CTranslate2 has it."""
+        [result] = self.generator.generate_batch(
+            [[str(token) for token in ids]],
+            max_length=new_tokens,
+            min_length=new_tokens,
+            sampling_topk=1,
+            include_prompt_in_result=False,
+        )
+        return [int(token) for token in result.sequences[0]]
+
+
+def load(source: Source, form: str, threads: int) -> CTranslate2Engine:
+    """The model with a compute type."""
+    path = source.converted("ctranslate2", lambda temporary: _convert(source.directory, temporary))
+    return CTranslate2Engine(
+        ctranslate2.Generator(str(path), device="cpu", compute_type=form, inter_threads=1, intra_threads=threads)
+    )
+
+
+def _convert(directory: Path, out: Path) -> None:
+    config = gpt2.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+    state = gpt2.state_from_hub(load_file(directory / "model.safetensors"), config)
+    arrays = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
+    spec = TransformerDecoderModelSpec.from_config(
+        config.n_layer, config.n_head, pre_norm=True, activation=Activation.GELUTanh
+    )
+    decoder = spec.decoder
+    decoder.scale_embeddings = False
+    decoder.embeddings.weight = decoder.projection.weight = arrays["wte.weight"]
+    decoder.position_encodings.encodings = arrays["wpe.weight"]
+
+    def norm(target: Any, name: str) -> None:
+        target.gamma, target.beta = arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+
+    def linear(target: Any, name: str) -> None:
+        target.weight, target.bias = arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+
+    norm(decoder.layer_norm, "ln_f")
+    for index, layer in enumerate(decoder.layer):
+        norm(layer.self_attention.layer_norm, f"h.{index}.ln_1")
+        linear(layer.self_attention.linear[0], f"h.{index}.attn.c_attn")
+        linear(layer.self_attention.linear[1], f"h.{index}.attn.c_proj")
+        norm(layer.ffn.layer_norm, f"h.{index}.ln_2")
+        linear(layer.ffn.linear_0, f"h.{index}.mlp.c_fc")
+        linear(layer.ffn.linear_1, f"h.{index}.mlp.c_proj")
+    spec.register_vocabulary([str(token) for token in range(config.vocab_size)])
+    spec.config.bos_token = spec.config.eos_token = spec.config.unk_token = str(config.vocab_size - 1)
+    spec.validate()
+    spec.optimize()
+    spec.save(str(out))
