@@ -29,9 +29,9 @@ FINGERPRINTS: dict[str, tuple[str, str, str]] = {
         "59a1a70b4ae46688b73eceaa42946672556fc971e2e3677b3589d19a808df739",
     ),
     "arithmetic": (
-        "5b62fb60f33d4e2a3fcd749ca8880ab94d63fa6424e11acb2f7b219fb6dd9e25",
-        "400dd790b61e94cea6cd1c92fd56734025f0fd3babdc7b5e3213a929d1bd8326",
-        "b0f9d3d7253ed76765888c70323db899b560e5e26880f02abae7ba9368034dd5",
+        "80d613091f60b32aff4bc2c4bb9251be0792afba901d6cedbe4e25d103ee2152",
+        "cb5c781ca7bf0938361aae76e5ce40ca8395f7ccbd5a9a9db9581def0466ae50",
+        "0b9fc4e8cf7a7720456e673a7109e561fd447495db6ac3c755ba9c5fda02e6a5",
     ),
     "headlines": (
         "7206eb58413f29b297c2e26d5e4a9a6b462a1806641ab2cc1a5d006b62896da1",

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchsuite.data.examples import Problem
-from benchsuite.data.synthetic.arithmetic import LARGEST, LONGEST, SHOTS, draw, problems
+from benchsuite.data.synthetic.arithmetic import LARGEST, LARGEST_FACTOR, LONGEST, SHOTS, draw, problems
 from benchsuite.data.synthetic.splits import stream
 
-STEP = re.compile(r"[^<>]+ <<(\d+)([-+*/])(\d+)=(\d+)>>(\d+) [^<>]+\.")
+STEP = re.compile(r"[^<>]+ <<(\d+)([-+*/])(\d+)=(\d+)>>(\d+)(?: dollars)?\.")
 
 
 def check(problem: Problem) -> None:
     """Every annotation is right, made of numbers that are known by then, and the last one is the answer."""
     *steps, last = problem.answer.split("\n")
-    known = {int(number) for number in re.findall(r"\d+", problem.question)} | {2, 3}  # half, doubles, triples
+    known = {int(number) for number in re.findall(r"\d+", problem.question)} | {2}  # half
     assert 2 <= len(steps) <= 4
     result = None
     for step in steps:
@@ -27,6 +27,7 @@ def check(problem: Problem) -> None:
         assert {"+": left + right, "-": left - right, "*": left * right, "/": left / right}[parsed[2]] == result
         assert int(parsed[5]) == result
         assert 1 <= result <= LARGEST
+        assert parsed[2] not in "*/" or max(right, min(left, result)) <= LARGEST_FACTOR
         known.add(result)
     assert last == f"#### {result}"
 

@@ -1,7 +1,8 @@
 """`arithmetic`: word problems of two to four steps in the form of GSM8K (Cobbe et al. 2021).
 
-An answer has one line per step with its calculator annotation, `Ben has <<3*4=12>>12 pens.`, and ends in `#### N`.
-Numbers stay below 100, so that what separates models is keeping track of the story rather than long multiplication.
+An answer has one line per step with its calculator annotation, `Then there are <<12+5=17>>17.`, and ends in `#### N`.
+Numbers stay below 100 and products within the times table, so that what separates models is keeping track of the
+story rather than long multiplication.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchsuite.data.synthetic.splits import draw_split
 
 SIZES: dict[Split, int] = {"train": 60_000, "validation": 200, "test": 250}
 LARGEST = 99
+LARGEST_FACTOR = 12  # of a product, and of what a division undoes
 LONGEST = 150  # characters of a question
 SHOTS = 5
 _SHOTS_AMONG = 1_000  # the first problems drawn
@@ -53,12 +55,13 @@ class _Tale:
         """Adds one of these ways to say a thing to the question."""
         self.question.append(self.rng.choice(ways))
 
-    def step(self, left: int, operator: str, right: int, before: str, after: str) -> int:
+    def step(self, left: int, operator: str, right: int, before: str, after: str = "") -> int:
         """Adds the answer line `before <<left operator right=result>>result after.`"""
         result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[operator]
-        if not 0 < result <= LARGEST or (operator == "/" and left % right):
+        product = {"*": (left, right), "/": (result, right)}.get(operator, (0, 0))
+        if not 0 < result <= LARGEST or (operator == "/" and left % right) or max(product) > LARGEST_FACTOR:
             raise _UnfitError
-        self.steps.append(f"{before} <<{left}{operator}{right}={result}>>{result} {after}.")
+        self.steps.append(f"{before} <<{left}{operator}{right}={result}>>{result}{after}.")
         self.last = result
         return result
 
@@ -82,7 +85,7 @@ def _change(tale: _Tale, who: str, pronoun: str, have: int, items: str) -> int:
     """One thing that happens to what somebody has."""
     rng, capital = tale.rng, pronoun.capitalize()
     kind = rng.randrange(6)
-    few = rng.randrange(2, 20)
+    few = rng.randrange(2, 13)
     if kind <= 1:
         tale.tell(
             f"{capital} gives away {few}.",
@@ -91,7 +94,7 @@ def _change(tale: _Tale, who: str, pronoun: str, have: int, items: str) -> int:
             f"Then {pronoun} uses {few} of the {items}.",
             f"{few} of the {items} are broken.",
         )
-        return tale.step(have, "-", few, f"{who} keeps", items)
+        return tale.step(have, "-", few, "Then there are")
     if kind <= 3:
         tale.tell(
             f"{capital} finds {few} more.",
@@ -99,27 +102,26 @@ def _change(tale: _Tale, who: str, pronoun: str, have: int, items: str) -> int:
             f"A friend gives {who} {few} more.",
             f"Then {pronoun} gets {few} {items} as a gift.",
         )
-        return tale.step(have, "+", few, f"Now {who} has", items)
+        return tale.step(have, "+", few, "Then there are")
     if kind == 4:
-        times, word = rng.choice(((2, "doubles"), (3, "triples")))
-        tale.tell(f"Then {pronoun} {word} the number of {items}.", f"Next day {pronoun} {word} them.")
-        return tale.step(have, "*", times, f"Then {who} has", items)
+        tale.tell(f"Then {pronoun} doubles the number of {items}.", f"Next day {pronoun} doubles them.")
+        return tale.step(have, "+", have, "Then there are")
     tale.tell(f"{capital} gives half of them away.", f"{capital} sells half of the {items}.")
-    return tale.step(have, "/", 2, "Half is", items)
+    return tale.step(have, "/", 2, "Then there are")
 
 
 def _begin(tale: _Tale, who: str, items: str) -> int:
     """How somebody comes to have things: always one step."""
     rng = tale.rng
     if rng.random() < 0.5:
-        packs, each, pack = rng.randrange(2, 10), rng.randrange(2, 13), rng.choice(_PACKS)
+        packs, each, pack = rng.randrange(2, 10), rng.randrange(2, 10), rng.choice(_PACKS)
         tale.tell(
             f"{who} has {packs} {pack} of {each} {items}.",
             f"{who} buys {packs} {pack} with {each} {items} in each.",
             f"There are {packs} {pack} of {items}, {each} in each, and all belong to {who}.",
         )
-        return tale.step(packs, "*", each, f"{who} has", items)
-    first, second = rng.randrange(3, 50), rng.randrange(3, 40)
+        return tale.step(packs, "*", each, "There are")
+    first, second = rng.randrange(3, 40), rng.randrange(2, 20)
     one = rng.choice(words.COLOURS)
     two = rng.choice([colour for colour in words.COLOURS if colour != one])
     tale.tell(
@@ -127,7 +129,7 @@ def _begin(tale: _Tale, who: str, items: str) -> int:
         f"{who} has {first} {items} and buys {second} more.",
         f"{who} finds {first} {items} on {_day(rng)} and {second} on {_day(rng)}.",
     )
-    return tale.step(first, "+", second, f"{who} has", items)
+    return tale.step(first, "+", second, "There are")
 
 
 def _day(rng: random.Random) -> str:
@@ -160,7 +162,7 @@ def _sale(tale: _Tale) -> Problem:
         f"Each is worth ${price}.",
         f"People pay {who} ${price} for each.",
     )
-    tale.step(have, "*", price, "That makes", "dollars")
+    tale.step(have, "*", price, "That makes", " dollars")
     return tale.ask(
         "How many dollars is that?", f"How much money does {pronoun} get?", f"How much are the {items} worth?"
     )
@@ -178,7 +180,7 @@ def _share(tale: _Tale) -> Problem:
         f"{capital} divides the {items} among {groups} children.",
         f"{capital} puts them into {groups} {pack}.",
     )
-    tale.step(have, "/", groups, "Each gets", items)
+    tale.step(have, "/", groups, "Each gets")
     return tale.ask("How many go to each?", f"How many {items} does each get?", f"How many {items} in each?")
 
 
@@ -192,13 +194,13 @@ def _shop(tale: _Tale) -> Problem:
         f"{who} buys {first} {one} at ${price1} each and {second} {two} at ${price2} each.",
         f"{who} pays ${price1} each for {first} {one} and ${price2} each for {second} {two}.",
     )
-    cost1 = tale.step(first, "*", price1, f"The {one} cost", "dollars")
-    cost2 = tale.step(second, "*", price2, f"The {two} cost", "dollars")
-    total = tale.step(cost1, "+", cost2, f"{who} spends", "dollars")
+    cost1 = tale.step(first, "*", price1, "The first cost", " dollars")
+    cost2 = tale.step(second, "*", price2, "The second cost", " dollars")
+    total = tale.step(cost1, "+", cost2, "Together that is", " dollars")
     if rng.random() < 0.4:
         note = rng.choice((50, 60, 80, 90))
         tale.tell(f"{capital} pays with ${note}.", f"{capital} had ${note}.")
-        tale.step(note, "-", total, f"{who} has left", "dollars")
+        tale.step(note, "-", total, "That leaves", " dollars")
         return tale.ask(f"How much does {pronoun} have left?", "How many dollars are left?")
     return tale.ask(f"How much does {pronoun} spend?", "How much is that in all?", "What is the total cost?")
 
@@ -213,8 +215,8 @@ def _change_money(tale: _Tale) -> Problem:
         f"With ${money} {who} goes out to buy {count} {items}. Each costs ${price}.",
         f"{who} pays for {count} {items} at ${price} each with ${money}.",
     )
-    cost = tale.step(count, "*", price, f"The {items} cost", "dollars")
-    tale.step(money, "-", cost, f"{who} has left", "dollars")
+    cost = tale.step(count, "*", price, "They cost", " dollars")
+    tale.step(money, "-", cost, "That leaves", " dollars")
     return tale.ask(
         f"How much money does {pronoun} have left?", "How many dollars are left?", f"How much does {pronoun} get back?"
     )
@@ -225,25 +227,25 @@ def _compare(tale: _Tale) -> Problem:
     first, second, _, _ = _names(rng)
     third = rng.choice([name for name in words.MEN + words.WOMEN if name not in (first, second)])
     items = rng.choice(_ITEMS)
-    have = rng.randrange(3, 30)
-    times = rng.randrange(2, 5)
+    have = rng.randrange(3, 13)
+    times = rng.randrange(2, 6)
     tale.tell(
         f"{first} has {have} {items}.",
         f"{first} owns {have} {items}.",
         f"There are {have} {items} in the bag of {first}.",
     )
     tale.tell(f"{second} has {times} times as many.", f"{second} has {times} times as many {items} as {first}.")
-    other = tale.step(have, "*", times, f"{second} has", items)
+    other = tale.step(have, "*", times, "The second has")
     kind = rng.randrange(3)
     if kind == 0:
-        tale.step(have, "+", other, "Together they have", items)
+        tale.step(have, "+", other, "Together that is")
         return tale.ask("How many do they have together?", f"How many {items} do both have together?")
-    more = rng.randrange(2, 20)
+    more = rng.randrange(2, 13)
     tale.tell(f"{third} has {more} more than {second}.", f"{third} has {more} {items} more than {second}.")
-    most = tale.step(other, "+", more, f"{third} has", items)
+    most = tale.step(other, "+", more, "The third has")
     if kind == 1:
         return tale.ask(f"How many {items} does {third} have?", f"How many has {third}?")
-    tale.step(most, "-", have, f"{third} has more by", items)
+    tale.step(most, "-", have, "That is more by")
     return tale.ask(
         f"How many more {items} does {third} have than {first}?", f"How many more has {third} than {first}?"
     )
@@ -253,7 +255,7 @@ def _work(tale: _Tale) -> Problem:
     rng = tale.rng
     who, other, pronoun, capital = _names(rng)
     items, makes = rng.choice(_ITEMS), rng.choice(_MAKES)
-    rate1, days1, rate2, days2 = rng.randrange(2, 13), rng.randrange(2, 8), rng.randrange(2, 13), rng.randrange(2, 8)
+    rate1, days1, rate2, days2 = rng.randrange(2, 10), rng.randrange(2, 8), rng.randrange(2, 10), rng.randrange(2, 8)
     if rng.random() < 0.5:
         tale.tell(
             f"{who} {makes} {rate1} {items} a day for {days1} days.",
@@ -262,21 +264,21 @@ def _work(tale: _Tale) -> Problem:
         tale.tell(
             f"{other} {makes} {rate2} a day for {days2} days.", f"For {days2} days {other} {makes} {rate2} a day."
         )
-        one = tale.step(rate1, "*", days1, f"{who} {makes}", items)
-        two = tale.step(rate2, "*", days2, f"{other} {makes}", items)
-        tale.step(one, "+", two, "Together that is", items)
+        one = tale.step(rate1, "*", days1, "The first makes")
+        two = tale.step(rate2, "*", days2, "The second makes")
+        tale.step(one, "+", two, "Together that is")
         return tale.ask(f"How many {items} is that in all?", "How many is that together?")
     tale.tell(
         f"{who} {makes} {rate1} {items} in the morning and {rate2} in the evening.",
         f"In the morning {who} {makes} {rate1} {items}, later {rate2} more.",
     )
-    daily = tale.step(rate1, "+", rate2, f"{who} {makes}", "a day")
+    daily = tale.step(rate1, "+", rate2, "One day makes")
     tale.tell(f"{capital} does so for {days1} days.", f"It is the same on {days1} days.")
-    total = tale.step(daily, "*", days1, "That makes", items)
+    total = tale.step(daily, "*", days1, "That makes")
     if rng.random() < 0.3:
         goal = rng.randrange(total + 1, LARGEST + 2)
         tale.tell(f"{capital} wants {goal}.", f"The goal is {goal} {items}.")
-        tale.step(goal, "-", total, f"{who} needs", "more")
+        tale.step(goal, "-", total, "Still missing are")
         return tale.ask(f"How many more does {pronoun} need?", "How many are missing?")
     return tale.ask(f"How many {items} is that?", f"How many {items} in all?")
 
@@ -284,20 +286,20 @@ def _work(tale: _Tale) -> Problem:
 def _ages(tale: _Tale) -> Problem:
     rng = tale.rng
     first, second, _, _ = _names(rng)
-    age, times, years = rng.randrange(3, 20), rng.randrange(2, 5), rng.randrange(2, 20)
+    age, times, years = rng.randrange(3, 13), rng.randrange(2, 6), rng.randrange(2, 13)
     third = rng.choice([name for name in words.MEN + words.WOMEN if name not in (first, second)])
     tale.tell(f"{first} is {age} years old.", f"{first} is {age}.")
     tale.tell(f"{second} is {times} times as old.", f"{second} is {times} times as old as {first}.")
-    other = tale.step(age, "*", times, f"{second} is", "years old")
+    other = tale.step(age, "*", times, "The second is")
     if rng.random() < 0.5:
         tale.tell(f"{third} is {years} years older than {second}.", f"{third} is {years} years older.")
-        old = tale.step(other, "+", years, f"{third} is", "years old")
+        old = tale.step(other, "+", years, "The third is")
     else:
         tale.tell(f"{third} is {years} years younger than {second}.", f"{third} is {years} years younger.")
-        old = tale.step(other, "-", years, f"{third} is", "years old")
+        old = tale.step(other, "-", years, "The third is")
     if rng.random() < 0.35:
-        later = rng.randrange(2, 16)
-        tale.step(old, "+", later, f"{third} will be", "years old")
+        later = rng.randrange(2, 13)
+        tale.step(old, "+", later, "Then the third is")
         return tale.ask(f"How old will {third} be in {later} years?")
     return tale.ask(f"How old is {third}?", f"What is the age of {third}?")
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
-from benchsuite.errors import BenchsuiteError
+from benchsuite.errors import BenchsuiteError, UnavailableError
 from benchsuite.files import atomic_write, write_json
 from benchsuite.models.gpt2 import GPT2, GPT2Config, random_state, state_to_hub
 from benchsuite.models.tiny import checkpoints, corpus, vocabulary
@@ -30,9 +30,9 @@ STORED_DTYPE = torch.float16
 
 @dataclass(frozen=True)
 class Recipe:
-    """What fixes the run; AdamW (Loshchilov and Hutter 2019) with warm-up and cosine decay to zero."""
+    """What fixes the run: warm-up, then cosine decay to zero, one learning rate for both optimizers."""
 
-    steps: int = 4_000
+    steps: int = 3_000
     batch_size: int = 6  # rows of n_positions tokens
     learning_rate: float = 2.5e-3
     warmup_steps: int = 200
@@ -56,29 +56,23 @@ def train(recipe: Recipe, rows: np.ndarray, directory: Path, *, device: torch.de
     # the fused kernel of the CPU is slower to train with than plain matrix products, which compiling fuses as well
     model = GPT2(SHAPE, attention="eager" if device.type == "cpu" else "sdpa").to(device)
     model.load_state_dict(_initial_state(recipe.seed))
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        fused=True,
-    )
+    optimizers = _optimizers(model, recipe)
     loss_of: Callable[[GPT2, Tensor], Tensor] = torch.compile(_loss) if compiled else _loss
-    start = first = checkpoints.restore(directory, recipe, model, optimizer)
+    start = first = checkpoints.restore(directory, recipe, model, optimizers)
     began = told = time.monotonic()
     for step in range(start, recipe.steps):
         batch = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = recipe.rate(step)
         loss = loss_of(model, torch.from_numpy(batch.astype(np.int64)).to(device))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         done = step + 1
         if done % recipe.checkpoint_every == 0:
-            checkpoints.keep(directory, recipe, model, optimizer, done)
+            checkpoints.keep(directory, recipe, model, optimizers, done)
         now = time.monotonic()
         if now - told > 10 or done == recipe.steps:
             left = (now - began) / (done - first) * (recipe.steps - done)
@@ -91,12 +85,30 @@ def train(recipe: Recipe, rows: np.ndarray, directory: Path, *, device: torch.de
     return model.eval()
 
 
-def _initial_state(seed: int) -> dict[str, Tensor]:
-    """GPT-2's random weights, but positions that begin as sinusoids (Vaswani et al. 2017).
+def _optimizers(model: GPT2, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW (Loshchilov and Hutter 2019) for all else.
 
-    Attending to the token before, from which copying grows, is then learned once and not for each position.
+    Muon needs about half of AdamW's steps for the same loss here. Scaled to AdamW's update, it takes the same rate.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise UnavailableError(
+            f"the recipe needs torch 2.9 or newer for its optimizer; this is torch {torch.__version__}"
+        )
+    matrices = [parameter for parameter in model.h.parameters() if parameter.ndim == 2]
+    others = [parameter for parameter in model.parameters() if all(parameter is not matrix for matrix in matrices)]
+    muon = torch.optim.Muon(matrices, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [muon, torch.optim.AdamW(others, betas=recipe.betas, weight_decay=0.0, fused=True)]
+
+
+def _initial_state(seed: int) -> dict[str, Tensor]:
+    """GPT-2's random weights, those of the blocks scaled to the width; positions begin as sinusoids.
+
+    GPT-2's 0.02 is too narrow for few channels. With sinusoids (Vaswani et al. 2017), attending to the token before,
+    from which copying grows, is learned once and not for each position.
     """
     state = random_state(SHAPE, seed=seed)
+    for name in (name for name, tensor in state.items() if name.startswith("h.") and tensor.ndim == 2):
+        state[name] *= 3  # 0.06 is near 1 / sqrt(n_embd)
     wavelengths = torch.logspace(0, 4, SHAPE.n_embd // 2)  # in units of 2 pi tokens
     angles = torch.arange(SHAPE.n_positions)[:, None] / wavelengths  # (n_positions, n_embd / 2)
     state["wpe.weight"] = 0.02 * math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], dim=1)
