@@ -19,9 +19,11 @@ COMMANDS = {
     "compare": "Say what is better, the same or worse in one benchmark file than in another.",
     "distill": "Train a small model to say what a large one says.",
     "finetune": "Train a model for instructions or for the classes of a dataset.",
+    "quantize": "Write a model in a precision as a directory that loads with the same logits.",
     "recipe": "Fine-tune, quantize in several ways and compare: one command to the table.",
     "engines": "Time our engine beside transformers, CTranslate2 and llama.cpp.",
     "show": "Print the table of a benchmark file.",
+    "weights": "Draw the weights of a model before and after each precision.",
 }
 
 

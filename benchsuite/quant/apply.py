@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.errors import QuantizationError
-from benchsuite.quant import external
+from benchsuite.quant import external, progress
 from benchsuite.quant.grids import Packed
 from benchsuite.quant.layers import QuantizedLinear
 
@@ -133,7 +133,8 @@ def quantize_linears(
     module.to(device)
     convert_conv1d(module)
     reports, seconds = [], 0.0
-    for name, linear in linears_to_quantize(module, quantize_head=quantize_head).items():
+    found = linears_to_quantize(module, quantize_head=quantize_head)
+    for name, linear in found.items():
         weight, start = linear.weight, time.perf_counter()
         try:
             layer = quantize(linear)
@@ -142,6 +143,7 @@ def quantize_linears(
         seconds += time.perf_counter() - start
         reports.append(layer_report(name, weight, layer))
         set_module(module, name, layer)
+        progress.report(len(reports), len(found))
     return coverage(module, bytes_before=bytes_before, seconds=seconds, layers=tuple(reports))
 
 
@@ -151,6 +153,11 @@ def linears_to_quantize(module: nn.Module, *, quantize_head: bool = False) -> di
     if not found:
         raise QuantizationError(f"{type(module).__name__} has no linear layer to quantize; choose fp32, bf16 or fp16")
     return found
+
+
+def kind_of(name: str) -> str:
+    """What a layer is whatever its block: the last two parts of its name that are no numbers, `attn.c_proj`."""
+    return ".".join([part for part in name.split(".") if not part.isdigit()][-2:]) or name
 
 
 @torch.no_grad()
@@ -170,7 +177,7 @@ def layer_report(name: str, weight: Tensor, layer: nn.Module, *, bounded: bool =
     tiny = torch.finfo(torch.float32).tiny  # where the bound is 0 so is the error
     return LayerReport(
         name=name,
-        kind=name.rpartition(".")[2],
+        kind=kind_of(name),
         shape=(weight.shape[0], weight.shape[1]),
         bound=None if bound is None else float(bound.max()),
         max_error=float(error.max()),

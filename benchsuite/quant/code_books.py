@@ -57,6 +57,11 @@ class CodeBook:
             raise QuantizationError(f"unknown code book {self.book!r}; choose one of {tuple(_VALUES)}")
         check_group(self.block)
 
+    @property
+    def values(self) -> Tensor:
+        """The value of each of the 16 codes, float32."""
+        return _values(self.book, torch.device("cpu"))
+
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
         midpoints, order = _midpoints(self.book, weight.device)

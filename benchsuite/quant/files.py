@@ -97,6 +97,7 @@ def quantize_directory(
             form = form_of(precision)
             covered = chosen.apply(module, device=device, calibration=calibration)
             _write(module, new, config, precision, form)
+        write_json(new / "quantization.json", {"precision": precision, "share": covered.share, **asdict(covered)})
         for name in _COPIED:
             if (source / name).is_file() and not (new / name).exists():
                 shutil.copyfile(source / name, new / name)

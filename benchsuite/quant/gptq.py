@@ -8,7 +8,6 @@ paper.
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.errors import QuantizationError
+from benchsuite.quant import progress
 from benchsuite.quant.apply import (
     Coverage,
     LayerReport,
@@ -36,8 +36,6 @@ from benchsuite.quant.packing import pack
 
 _COLUMNS_AT_ONCE = 128  # columns whose errors are carried to the rest of the weight in one product
 _HESSIAN_STRIP = 768  # rows of XᵀX computed at once; what lies below the diagonal is not computed
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def quantize_model(module: nn.Module, calibration: Tensor, settings: Settings, *
             reporting += time.perf_counter() - now
         for call in inputs:
             call.run(block)
-        _log.info("GPTQ: block %d of %d, %.0f s", index + 1, len(blocks), time.perf_counter() - start)
+        progress.report(index + 1, len(blocks))
     module.train(was_training)
     seconds = time.perf_counter() - start - reporting
     return coverage(module, bytes_before=bytes_before, seconds=seconds, layers=tuple(reports))

@@ -1,0 +1,38 @@
+"""`benchsuite quantize`: write a model in a precision as a directory that can be benchmarked like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model")
+@click.option("--precision", required=True, help="such as absmax8-row, nf4-g64, gptq4-g128 or bnb-nf4")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
+)
+def command(model: str, precision: str, device: str, output: Path) -> None:
+    """Quantize MODEL (a name, a hub id or a directory) and write it in Hugging Face layout.
+
+    `pytest bench --model DIR/` measures what was written.
+    """
+    from rich.console import Console
+
+    from benchsuite.measure.resident import calibration_windows
+    from benchsuite.models import models
+    from benchsuite.quant.files import quantize_directory
+    from benchsuite.quant.progress import reported_to
+    from benchsuite.report.quantizing import print_written
+    from benchsuite.training.progress import bar
+    from benchsuite.training.start import directory_of
+
+    source = directory_of(model)
+    loaded = models[model].load(device, "sdpa")
+    with bar(f"quantizing {loaded.name} to {precision}") as step, reported_to(step):
+        written = quantize_directory(
+            loaded.module, source, output, precision, device=device, calibration=lambda: calibration_windows(loaded)
+        )
+    print_written(written, Console())

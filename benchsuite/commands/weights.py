@@ -1,0 +1,38 @@
+"""`benchsuite weights`: pictures of a model's weights before and after precisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model")
+@click.option("--precision", "precisions", multiple=True, required=True, help="names, comma lists, globs; repeatable")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
+)
+def command(model: str, precisions: tuple[str, ...], device: str, output: Path) -> None:
+    """Draw the distribution of MODEL's weights before and after each precision, and the error of each layer."""
+    from benchsuite.files import new_directory
+    from benchsuite.measure.resident import calibration_windows
+    from benchsuite.models import models
+    from benchsuite.quant import precision
+    from benchsuite.quant.progress import reported_to
+    from benchsuite.report.weights import draw_weights
+    from benchsuite.training.progress import bar
+
+    names = precision.precisions.select(precisions)
+    source = models[model]
+    with new_directory(output) as new, bar(f"drawing {source.name}") as step, reported_to(step):
+        written = draw_weights(
+            lambda: source.load(device, "sdpa").module,
+            names,
+            new,
+            model=source.name,
+            device=device,
+            calibration=lambda: calibration_windows(source.load(device, "sdpa")),
+        )
+    click.echo("\n".join(str(output / path.name) for path in written))

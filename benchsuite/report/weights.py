@@ -1,0 +1,132 @@
+"""Pictures of weights before and after a precision, and of the error that each layer is left with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchsuite.errors import UnavailableError
+from benchsuite.quant import external
+from benchsuite.quant.apply import Coverage, LayerReport, convert_conv1d, kind_of, linears_to_quantize, packed_of
+from benchsuite.quant.code_books import CodeBook
+from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.packing import unpack
+from benchsuite.quant.precision import precisions
+from benchsuite.report.curves import new_figure, save_figure
+
+_BINS = 1024
+_BEFORE, _AFTER = "#9aa0a6", "#c2410c"
+
+
+def draw_weights(
+    load: Callable[[], nn.Module],
+    names: Sequence[str],
+    directory: Path,
+    *,
+    model: str,
+    device: str = "cpu",
+    calibration: Callable[[], Tensor] | None = None,
+) -> list[Path]:
+    """Write `weights-PRECISION` for each of `names`, and `error-by-layer`, as SVG and PNG into `directory`.
+
+    `load()` gives the unquantized module anew each time. Raises UnavailableError for a precision that this machine
+    cannot run, and where matplotlib is not installed.
+    """
+    written, errors = [], {}
+    for name in names:
+        chosen = precisions[name]
+        if reason := chosen.unavailable(device):
+            raise UnavailableError(f"{name}: {reason}")
+        plain, module = load(), load()
+        convert_conv1d(plain)
+        before = {layer: linear.weight.float().cpu() for layer, linear in linears_to_quantize(plain).items()}
+        covered = chosen.apply(module, device=device, calibration=calibration)
+        layers = {layer: module.get_submodule(layer) for layer in before}
+        written += _draw_precision(before, layers, covered, f"{model} in {name}", directory / f"weights-{name}")
+        errors[name] = covered.layers
+    return written + _draw_errors(errors, model, directory / "error-by-layer")
+
+
+def _draw_precision(
+    before: dict[str, Tensor], layers: dict[str, nn.Module], covered: Coverage, title: str, stem: Path
+) -> list[Path]:
+    """A row for all layers and one for each kind: weights on the left, how often each level is used on the right."""
+    kinds: dict[str, list[str]] = {}
+    for name in before:
+        kinds.setdefault(kind_of(name), []).append(name)
+    rows = {"all layers": list(before), **kinds}
+    figure, _ = new_figure(11, 2.2 * len(rows))
+    figure.clear()
+    grid: Any = figure.subplots(len(rows), 2, squeeze=False)
+    figure.suptitle(f"{title}: {covered.bits_per_weight:.2f} bits per weight")
+    for (label, names), (values, levels) in zip(rows.items(), grid, strict=True):
+        _draw_values(values, label, [before[name] for name in names], [weight_of(layers[name]) for name in names])
+        _draw_levels(levels, [layers[name] for name in names])
+    grid[0][0].legend(["before", "after"], loc="upper right")
+    grid[-1][0].set_xlabel("weight")
+    grid[-1][1].set_xlabel("level of the grid, in units of its scale")
+    return save_figure(figure, stem)
+
+
+def _draw_values(axes: Any, label: str, before: list[Tensor], after: list[Tensor]) -> None:
+    largest = max(float(weight.abs().max()) for weight in (*before, *after)) or 1.0
+    edges = torch.linspace(-largest, largest, _BINS + 1)
+    for weights, style in ((before, {"color": _BEFORE}), (after, {"color": _AFTER, "fill": True, "alpha": 0.6})):
+        counts = sum(torch.histc(weight, _BINS, -largest, largest) for weight in weights)
+        axes.stairs(counts, edges, **style)
+    axes.set(yscale="log", ylabel="weights", title=label)
+
+
+def _draw_levels(axes: Any, layers: list[nn.Module]) -> None:
+    counts: dict[float, int] = {}
+    for layer in layers:
+        for level, count in level_counts(layer).items():
+            counts[level] = counts.get(level, 0) + count
+    axes.set(yscale="log", title="levels used")
+    if counts:
+        axes.vlines(list(counts), 0.5, list(counts.values()), color=_AFTER, linewidth=1.2)
+    else:
+        axes.text(0.5, 0.5, "not a grid of integers or a code book", ha="center", transform=axes.transAxes)
+
+
+def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: Path) -> list[Path]:
+    """A panel for each kind of layer: signal to noise of its layers, from the first block to the last."""
+    kinds = list(dict.fromkeys(layer.kind for layers in errors.values() for layer in layers)) or ["no layer"]
+    figure, _ = new_figure(3.2 * len(kinds) + 1.5, 3.6)
+    figure.clear()
+    panels: Any = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    figure.suptitle(f"{model}: signal to noise of the quantized weights")
+    for kind, panel in zip(kinds, panels, strict=True):
+        for precision, layers in errors.items():
+            ratios = [layer.snr_db for layer in layers if layer.kind == kind and layer.snr_db is not None]
+            panel.plot(range(len(ratios)), ratios, marker="o", markersize=3, label=precision)
+        panel.set(title=kind, xlabel="block")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("signal to noise (dB)")
+    panels[-1].legend()
+    return save_figure(figure, stem)
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The weight (out, in), float32, that a layer computes with: dequantized where it is packed."""
+    if isinstance(layer, QuantizedLinear):
+        return layer.dequantize().cpu()
+    return (external.dequantize(layer) if packed_of(layer) else layer.get_parameter("weight")).detach().float().cpu()
+
+
+def level_counts(layer: nn.Module) -> dict[float, int]:
+    """How many weights of a layer take each level of its grid, in units of the scale; empty for any other layer."""
+    if not isinstance(layer, QuantizedLinear):
+        return {}
+    grid = layer.grid
+    bits = 4 if isinstance(grid, CodeBook) else getattr(grid, "bits", None)
+    if bits is None:
+        return {}
+    codes = unpack(layer.packed["codes"], bits, layer.in_features).int().cpu() - getattr(grid, "offset", 0)
+    found, counts = torch.unique(codes, return_counts=True)
+    levels = grid.values[found] if isinstance(grid, CodeBook) else found
+    return dict(zip(levels.tolist(), counts.tolist(), strict=True))
