@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,5 +49,6 @@ def load(source: Source, form: str, threads: int) -> TransformersEngine:
     torch.set_num_threads(threads)
     options: dict[str, Any] = {"dtype": DTYPES[form], "local_files_only": True}
     if form == "bnb-int8":
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a cast in every product
         options["quantization_config"] = transformers.BitsAndBytesConfig(load_in_8bit=True)
     return TransformersEngine(transformers.GPT2LMHeadModel.from_pretrained(source.directory, **options).eval())
