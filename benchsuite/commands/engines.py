@@ -44,6 +44,8 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
         race(loaded, vocab_size=models[model].load("cpu", "sdpa").vocab_size, rounds=rounds)
     ):
         lanes = known
+        if file:  # after every round: an interrupted race keeps what it has
+            write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
         click.echo(f"round {number + 1} of {rounds}", err=True)
     table = Table("engine", "logits", "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
     first = next(iter(lanes.values()), None)
@@ -62,5 +64,3 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     console.print(table)
     for name, reason in missing.items():
         click.echo(f"{name}: skipped: {reason}")
-    if file:
-        write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
