@@ -42,6 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sequence-length", help="training: sequence lengths, instead of 128; may be repeated", **length)
     group.addoption("--compile", action="store_true", help="training: cells with torch.compile beside those without")
     group.addoption("--gradient-checkpointing", action="store_true", help="training: recompute activations")
+    group.addoption(
+        "--baseline", metavar="FILE", help="a benchmark file (or its name in the storage): a cell that regressed fails"
+    )
     group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
 
 

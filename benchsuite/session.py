@@ -12,8 +12,8 @@ from rich.console import Console
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples
-from benchsuite.errors import MissingError, UnavailableError
-from benchsuite.matrix import Matrix
+from benchsuite.errors import FileFormatError, MissingError, UnavailableError, UsageError
+from benchsuite.matrix import Matrix, read_settings
 from benchsuite.measure.cell import Measurement, quantizing
 from benchsuite.measure.machine import resolve_device
 from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
@@ -24,6 +24,10 @@ from benchsuite.quant.apply import size_bytes
 from benchsuite.record import KEY, Cell, Record, Status, to_json
 from benchsuite.report.progress import Progress
 from benchsuite.report.table import print_summary
+from benchsuite.report.verdicts import message
+from benchsuite.verdicts.budgets import make_budgets
+from benchsuite.verdicts.compare import Policy, gate, read_side
+from benchsuite.verdicts.storage import find_files
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -39,12 +43,15 @@ class Session:
         self.matrix = matrix
         self._config = config
         self._points = [params_of(item) for item in items]
+        plugins = (str(getattr(plugin, "__file__", "")) for plugin in config.pluginmanager.get_plugins())
+        self._conftests = tuple(sorted(file for file in plugins if file.endswith("conftest.py")))
         self.device = resolve_device(matrix.device)
         self.progress = Progress(config)
         self._resident = Resident()
         self._examples: dict[str, Examples] = {}
         self._peaks: dict[Job, dict[Work, Peak]] = {}
         self._records: dict[str, Record] = {}
+        self._baseline, self._policy = _read_baseline(config)
 
     def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
         """The model in that precision, loaded now unless it is resident."""
@@ -65,7 +72,9 @@ class Session:
         """The peak of one point's work; one fresh process does all work of the run for a model in a precision."""
         alike = [other for other in self._points if all(other[axis] == point[axis] for axis in MODEL_AXES)]
         works = dict.fromkeys((other.get("dataset"), other["batch_size"]) for other in alike)
-        job = Job(point["model"], point["precision"], point["attention"], self.matrix.limit, tuple(works))
+        job = Job(
+            point["model"], point["precision"], point["attention"], self.matrix.limit, tuple(works), self._conftests
+        )
         if job not in self._peaks:
             with self.progress.showing(f"measuring the memory of {job.precision} in a fresh process"):
                 self._peaks[job] = peaks_of_fresh_process(job)
@@ -82,6 +91,13 @@ class Session:
     def keep(self, item: pytest.Item, record: Record) -> None:
         """Keep a finished record."""
         self._records[item.nodeid] = record
+
+    def judge(self, record: Record) -> None:
+        """Fail the test of a cell that is worse than in the baseline, with the verdicts as its message."""
+        if self._baseline is not None:
+            verdicts = gate(self._baseline, record, self._policy)
+            if bad := [verdict for verdict in verdicts if verdict.outcome in ("worse", "missing", "not comparable")]:
+                pytest.fail("\n".join(map(message, bad)), pytrace=False)
 
     def did_not_finish(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Keep the record of a cell that was skipped or failed before all was measured, with the reason."""
@@ -182,6 +198,18 @@ class RunningCell:
         record = self._measurement.record()
         self._benchmark.extra_info[KEY] = to_json(record)
         self._session.keep(self._item, record)
+        self._session.judge(record)
+
+
+def _read_baseline(config: pytest.Config) -> tuple[dict[tuple[str, ...], Record] | None, Policy]:
+    budgets = make_budgets((), read_settings(config.rootpath).get("budgets"))
+    if not config.option.baseline:
+        return None, Policy(budgets)
+    storage = config.rootpath / ".benchmarks"
+    try:
+        return read_side(find_files(config.option.baseline, storage)), Policy(budgets)
+    except FileFormatError as error:
+        raise UsageError(f"--baseline: {error}") from error
 
 
 def params_of(item: pytest.Item) -> Mapping[str, Any]:

@@ -180,3 +180,33 @@ def test_a_model_that_cannot_be_had_says_what_was_tried(tmp_path: Path, monkeypa
     assert finished.returncode == 1
     assert "tried the cache only (HF_HUB_OFFLINE is set)" in finished.stdout
     assert "hf download openai-community/gpt2" in finished.stdout
+
+
+def test_a_cell_that_regressed_against_the_baseline_fails_with_the_verdict(tmp_path: Path) -> None:
+    """The same cell, measured with a quantizer that got worse in between."""
+    conftest = (
+        "from dataclasses import dataclass\n"
+        "from benchsuite.quant.precision import precisions\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine:\n"
+        "    name: str = 'mine'\n"
+        "    def unavailable(self, device): return None\n"
+        "    def apply(self, module, *, device, calibration=None):\n"
+        "        return precisions['{stand_in}'].apply(module, device=device)\n"
+        "precisions.register('mine', Mine())\n"
+    )
+    (tmp_path / "test_mine.py").write_text((ROOT / "bench" / "test_perplexity.py").read_text())
+    options = ["--precision", "mine", "--dataset", "prose", "--limit", "8", "--import-mode=importlib"]
+    (tmp_path / "conftest.py").write_text(conftest.format(stand_in="fp32"))
+    assert run(*options, "--benchmark-json=base.json", cwd=tmp_path).returncode == 0
+    [base] = read_records(tmp_path / "base.json")
+    assert "peak_memory_bytes" in base.metrics  # the fresh process knows the user's precision too
+    (tmp_path / "conftest.py").write_text(conftest.format(stand_in="absmax3"))
+    worse = run(*options, "--baseline=base.json", "--junitxml=junit.xml", cwd=tmp_path)
+    assert worse.returncode == 1, worse.stdout
+    assert "perplexity" in worse.stdout
+    assert "worse" in worse.stdout
+    assert "worse" in (tmp_path / "junit.xml").read_text()
+    missing = run(*options, "--baseline=nowhere.json", cwd=tmp_path)
+    assert missing.returncode == 4
+    assert "nowhere.json" in missing.stderr

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchsuite.data.examples import Examples
+from benchsuite.errors import UnavailableError
 from benchsuite.evals import evaluation_for
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, Timing, prompts_of, time_generation
 from benchsuite.measure.kernels import kernels_that_run
@@ -40,6 +41,7 @@ class Measurement:
     kernels: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     excluded: dict[str, int] = field(default_factory=dict)
+    reason: str = ""  # why something is not measured in a cell that otherwise is
 
     def record(self) -> Record:
         """What was found, complete with the machine and the fingerprint of the protocol."""
@@ -110,7 +112,11 @@ class Measurement:
 
     def gauge_memory(self, model: LanguageModel, run: Callable[[], Any], fresh: Callable[[], Peak]) -> None:
         """Peak memory: of the allocator on CUDA, where `run` is done once more, else what `fresh` tells."""
-        peak = peak_of_allocator(model.device, run) if model.device.type == "cuda" else fresh()
+        try:
+            peak = peak_of_allocator(model.device, run) if model.device.type == "cuda" else fresh()
+        except UnavailableError as error:
+            self.reason = f"peak memory was not measured: {error}"  # what was measured before is kept
+            return
         self.metrics |= {
             "peak_memory_bytes": Metric(peak.process_bytes, "B", "lower"),
             "working_memory_bytes": Metric(peak.working_bytes, "B", "lower"),

@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 WANTED = ("mm", "linear", "attention", "bitsandbytes", "gemm", "gemv")
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operators by name, each composite taken apart into what it dispatches to; costs microseconds a call."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -39,6 +39,6 @@ def kernels_that_run(run: Callable[[], object], module: nn.Module | None = None)
     return {
         "layers": dict(sorted(getattr(module, "kernels", {}).items())),
         "operators": dict(sorted(wanted.items())),
-        "mkldnn": torch.backends.mkldnn.is_available(),
+        "mkldnn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         "threads": torch.get_num_threads(),
     }

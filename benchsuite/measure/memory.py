@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import UnavailableError, UnknownNameError
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, prompts_of, time_generation
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Job:
     attention: str
     limit: int | None
     works: tuple[Work, ...]
+    conftests: tuple[str, ...] = ()  # where a precision, a model or a dataset of the user's own may be registered
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def main() -> None:
 
     asked = json.load(sys.stdin)
     job = Job(**{**asked, "works": tuple(map(tuple, asked["works"]))})
+    _register_own(job)
     model, _ = load(job.model, job.precision, "cpu", job.attention)
     process, working = peak_bytes(), []
     for dataset, batch_size in job.works:
@@ -105,6 +108,19 @@ def main() -> None:
         run()
         working.append(peak_bytes())
     print(json.dumps({"process": max([process, *working]), "working": working}))
+
+
+def _register_own(job: Job) -> None:
+    """Run the user's conftest files where a name of the job is known only to them."""
+    from benchsuite.data import datasets
+    from benchsuite.models import models
+    from benchsuite.quant.precision import precisions
+
+    try:
+        _ = models[job.model], precisions[job.precision], [datasets[name] for name, _ in job.works if name]
+    except UnknownNameError:
+        for path in job.conftests:
+            runpy.run_path(path)
 
 
 def _work(model: LanguageModel, dataset: str | None, batch_size: int, limit: int | None) -> Callable[[], object]:

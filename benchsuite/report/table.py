@@ -24,7 +24,7 @@ NAMES = {"perplexity": "ppl", "exact_match": "exact match", "accuracy": "accurac
 
 
 def print_summary(records: Sequence[Record], console: Console) -> None:
-    """Print the table of the measured cells, then each skipped or failed cell with its reason."""
+    """Print the table of the measured cells, then what was skipped, failed or left out, with the reason."""
     measured = [record for record in records if record.status == "passed"]
     references = {record.cell: record for record in measured if record.cell.precision == REFERENCE}
     if measured:
@@ -34,11 +34,12 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
             console.print(Text(f"Limited to {limits[0]} examples a dataset: the intervals say what that leaves open."))
     reasons: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if record.status != "passed":
+        if record.reason:
             reasons.setdefault((record.status, record.reason.splitlines()[-1]), []).append(record.cell.label())
     for (status, reason), labels in reasons.items():
         more = f" and {len(labels) - 1} more cells" if len(labels) > 1 else ""
-        console.print(Text(f"{status}: {labels[0]}{more}: {reason}", style="yellow" if status == "skipped" else "red"))
+        style = {"passed": "", "skipped": "yellow"}.get(status, "red")
+        console.print(Text(f"{status}: {labels[0]}{more}: {reason}", style=style))
 
 
 def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> Table:
