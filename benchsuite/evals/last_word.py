@@ -1,0 +1,75 @@
+"""The last word of a passage, given the rest: lm-evaluation-harness `lambada_openai` 1.0 (Paperno et al. 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchsuite.data.examples import Document, Examples
+from benchsuite.errors import DataError
+from benchsuite.evals import evaluation
+from benchsuite.evals.answers import Prompts, batch_invariance, continuations, scored, tokenized
+from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
+from benchsuite.models.language_model import LanguageModel
+
+
+def evaluate(
+    model: LanguageModel,
+    examples: Examples,
+    documents: Sequence[Document],
+    *,
+    batch_size: int,
+    progress: Progress = quiet,
+) -> Evaluation:
+    """The perplexity of the endings and the share of them of which every token is the most likely one.
+
+    A passage longer than the context loses its beginning (counted).
+    """
+    prompts, endings = _prompts(model, documents)
+    found, _ = scored(model, prompts, endings, batch_size=batch_size, progress=progress)
+    right = [bool(item.greedy.all()) for item in found]
+    return Evaluation(
+        {
+            "perplexity": evaluation.perplexity(
+                evaluation.windows([item.total for item in found], [1] * len(found)), "ppl/word"
+            ),
+            "accuracy": evaluation.share(right),
+            "batch_invariance": batch_invariance(model, prompts, endings, found, batch_size),
+        },
+        protocol={"scored": "the ending", "prompt": "the text before it"},
+        items=tuple(
+            {
+                "prompt": _before(document),
+                "answer": document.ending,
+                "right": match,
+                "log_likelihood": item.total,
+            }
+            for document, match, item in zip(documents, right, found, strict=True)
+        ),
+        excluded=dict(examples.excluded)
+        | evaluation.counted(
+            documents_without_text=len(examples.items) - len(documents),
+            passages_truncated_from_the_left=len(prompts.truncated),
+        ),
+    )
+
+
+def work(model: LanguageModel, documents: Sequence[Document], *, batch_size: int) -> Work:
+    """The endings of the first batch of passages; `tokens` are those of the passages."""
+    prompts, endings = _prompts(model, documents[:batch_size])
+
+    def run() -> None:
+        scored(model, prompts, endings, batch_size=batch_size)
+
+    return Work(run, sum(map(len, prompts.rows)) + sum(map(len, endings)), len(prompts.rows))
+
+
+def _before(document: Document) -> str:
+    if not document.text.endswith(document.ending) or document.text == document.ending:
+        raise DataError(f"the text {document.text[:40]!r}… does not end in {document.ending!r} behind something else")
+    return document.text.removesuffix(document.ending)
+
+
+def _prompts(model: LanguageModel, documents: Sequence[Document]) -> tuple[Prompts, list[list[int]]]:
+    texts = [_before(document) for document in documents]
+    endings = continuations(model, texts, [document.ending for document in documents])
+    return tokenized(model, texts, common="", room=max(map(len, endings)) - 1), endings
