@@ -13,6 +13,7 @@ from ctranslate2.specs.common_spec import Activation
 from safetensors.torch import load_file
 
 from benchsuite.engines.source import Source
+from benchsuite.errors import UnavailableError
 from benchsuite.models import gpt2
 
 
@@ -41,7 +42,10 @@ class CTranslate2Engine:
 
 
 def load(source: Source, form: str, threads: int) -> CTranslate2Engine:
-    """The model with a compute type."""
+    """The model with a compute type; UnavailableError where CTranslate2 has it not on this processor."""
+    supported = ctranslate2.get_supported_compute_types("cpu")
+    if form not in supported:
+        raise UnavailableError(f"ctranslate2 has no {form} on this processor; it has {', '.join(sorted(supported))}")
     path = source.converted("ctranslate2", lambda temporary: _convert(source.directory, temporary))
     return CTranslate2Engine(
         ctranslate2.Generator(str(path), device="cpu", compute_type=form, inter_threads=1, intra_threads=threads)

@@ -56,6 +56,15 @@ def test_ctranslate2_computes_the_same_model(source: Source) -> None:
     assert len(engine.generate(PROMPT, 20)) == 20
 
 
+def test_a_compute_type_that_the_processor_lacks_is_unavailable(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda device: {"float32"})
+    with pytest.raises(UnavailableError, match="no bfloat16 on this processor"):
+        load_engine("ctranslate2:bfloat16", source, threads=1)
+
+
 def test_llama_cpp_computes_the_same_model(source: Source) -> None:
     pytest.importorskip("llama_cpp")
     engine = load_engine("llama-cpp:F32", source, threads=1)
