@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.errors import FileFormatError, UnavailableError, UnknownNameError, UsageError
 from benchsuite.files import atomic_write, new_directory, write_json
 from benchsuite.quant.apply import (
     Coverage,
@@ -118,12 +118,8 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
 
     Raises FileFormatError where a tensor is missing, unknown, or of another shape or dtype than its layer wants.
     """
-    described = config["quantization_config"]
-    if described.get("version") != VERSION:
-        raise FileFormatError(
-            f"quantization_config has version {described.get('version')!r}; this benchsuite reads version {VERSION}"
-        )
-    grid, product = form_of(described["precision"])
+    precision, modules = _described(config["quantization_config"])
+    grid, product = form_of(precision)
     convert_conv1d(module)
     plain = linears(module, with_head=True)
 
@@ -131,7 +127,7 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
     def wanted(shape: torch.Size) -> dict[str, Tensor]:
         return grid.quantize(torch.zeros(shape))
 
-    for name in described["modules"]:
+    for name in modules:
         if name not in plain:
             raise FileFormatError(f"the quantized module {name} is no linear layer of this {type(module).__name__}")
         linear = plain[name]
@@ -160,6 +156,22 @@ def form_of(precision: str) -> Form:
             "choose one of this project's quantizers or bnb-int8, bnb-nf4, bnb-fp4"
         )
     return form()  # type: ignore[no-any-return]
+
+
+def _described(found: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The precision and the modules that a `quantization_config` names; FileFormatError where it cannot be right."""
+    version, precision, modules = (found.get(key) for key in ("version", "precision", "modules"))
+    if version != VERSION:
+        raise FileFormatError(f"quantization_config has version {version!r}; this benchsuite reads version {VERSION}")
+    if not isinstance(precision, str):
+        raise FileFormatError(f"quantization_config: precision is {precision!r}, not a name")
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        raise FileFormatError("quantization_config: modules is not a list of names")
+    try:
+        _ = precisions[precision]
+    except UnknownNameError as error:
+        raise FileFormatError(f"quantization_config: {error}; import the module that registers it") from error
+    return precision, modules
 
 
 def _write(module: nn.Module, directory: Path, config: dict[str, Any], precision: str, form: Form) -> None:

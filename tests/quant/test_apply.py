@@ -1,0 +1,156 @@
+"""What a precision covers of a model is found by looking, and reported with bounds and errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from benchsuite.errors import QuantizationError
+from benchsuite.models import gpt2
+from benchsuite.quant.apply import convert_conv1d, linears, quantize_linears, size_bytes
+from benchsuite.quant.grids import Absmax
+from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.precision import precisions
+
+CONFIG = gpt2.GPT2Config(vocab_size=97, n_positions=24, n_embd=64, n_layer=2, n_head=4)
+LINEAR_WEIGHTS = 2 * 12 * 64 * 64
+
+
+def native() -> gpt2.GPT2:
+    return gpt2.from_state(gpt2.random_state(CONFIG), CONFIG)
+
+
+def of_transformers(**options: object) -> nn.Module:
+    import transformers
+
+    config = transformers.GPT2Config(**vars(CONFIG), bos_token_id=0, eos_token_id=0, **options)
+    return transformers.GPT2LMHeadModel(config).requires_grad_(False).eval()
+
+
+def calibration() -> torch.Tensor:
+    return torch.arange(48).view(2, 24)
+
+
+@pytest.mark.parametrize("make", [native, of_transformers])
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        ("absmax8", 8),
+        ("absmax8-row", 8 + 32 * 9 / (12 * 64)),  # 9 · 64 rows hold 12 · 64 · 64 weights
+        ("absmax4-g32", 5),
+        ("absmax3-g64", 3.5),
+        ("zeropoint8-g64", 8.625),
+        ("zeropoint4-g32", 5.25),
+        ("zeropoint3-g64", 3.625),
+        ("nf4-g64", 4.5),
+        ("fp4-g32", 5),
+        ("nf4-g64-dq", 4 + 8 / 64 + 32 / 64 / 256),
+        ("w8a8", 8 + 32 * 9 / (12 * 64)),
+        ("llm-int8", 8 + 32 * 9 / (12 * 64)),
+        ("gptq4-g64", 4.625),
+        ("gptq8", 8 + 40 * 9 / (12 * 64)),
+    ],
+)
+def test_a_precision_covers_all_of_gpt2_and_holds_it_at_the_size_that_its_bits_say(
+    make: object, name: str, bits: float
+) -> None:
+    module = make()  # type: ignore[operator]
+    before = size_bytes(module)
+    covered = precisions[name].apply(module, device="cpu", calibration=calibration)
+    assert (covered.linear_weights, covered.quantized_weights, covered.share) == (LINEAR_WEIGHTS, LINEAR_WEIGHTS, 1)
+    assert covered.bits_per_weight == pytest.approx(bits, rel=0.02)
+    assert covered.bytes_before == before
+    assert covered.bytes_after == size_bytes(module)
+    assert covered.bytes_before - covered.bytes_after == pytest.approx(LINEAR_WEIGHTS * (32 - bits) / 8, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_a_cast_changes_every_parameter_and_quantizes_none(name: str, dtype: torch.dtype) -> None:
+    module = native()
+    covered = precisions[name].apply(module, device="cpu")
+    assert {parameter.dtype for parameter in module.parameters()} == {dtype}
+    assert covered.share == 0
+    assert covered.bits_per_weight == dtype.itemsize * 8
+    assert covered.bytes_after == covered.bytes_before * dtype.itemsize / 4
+
+
+def test_the_report_of_a_layer_names_it_and_measures_its_error() -> None:
+    module = native()
+    weight = module.h[1].mlp.c_fc.weight.clone()
+    covered = precisions["absmax8-row"].apply(module, device="cpu")
+    report = next(layer for layer in covered.layers if layer.name == "h.1.mlp.c_fc")
+    error = (module.h[1].mlp.c_fc.dequantize() - weight).double()
+    assert (report.kind, report.shape) == ("mlp.c_fc", (256, 64))
+    assert report.max_error == pytest.approx(error.abs().max().item())
+    assert report.snr_db == pytest.approx(10 * math.log10(weight.double().square().sum() / error.square().sum()))
+    assert report.bound == pytest.approx(weight.abs().max().item() / 254, rel=1e-4)
+    assert 0.98 < report.bound_used <= 1  # type: ignore[operator]
+    assert report.bits_per_weight == 8.5
+
+
+def test_a_weight_that_is_held_exactly_has_no_noise_to_speak_of() -> None:
+    module = nn.Sequential(nn.Linear(4, 4))
+    nn.init.constant_(module[0].weight, 1)
+    (report,) = precisions["absmax8"].apply(module, device="cpu").layers
+    assert report.snr_db is None or report.snr_db > 80
+    nn.init.zeros_((module := nn.Sequential(nn.Linear(4, 4)))[0].weight)
+    (report,) = precisions["absmax8"].apply(module, device="cpu").layers
+    assert (report.snr_db, report.max_error) == (None, 0)
+
+
+def test_a_tied_head_counts_once_and_is_left_alone_unless_asked_for() -> None:
+    module = of_transformers()
+    embedding = CONFIG.vocab_size * CONFIG.n_embd * 4
+    names = linears(module)  # Conv1D is none yet
+    assert names == {}
+    convert_conv1d(module)
+    assert "lm_head" not in linears(module)
+    untouched = size_bytes(module)
+    covered = quantize_linears(
+        module, lambda layer: QuantizedLinear.of(layer, Absmax(8, "row")), device="cpu", quantize_head=True
+    )
+    assert isinstance(module.lm_head, QuantizedLinear)
+    assert covered.quantized_weights == LINEAR_WEIGHTS + CONFIG.vocab_size * CONFIG.n_embd
+    # the embedding stays in float32 and the head is kept in 8 bits beside it
+    head = CONFIG.vocab_size * (CONFIG.n_embd + 4)
+    blocks = LINEAR_WEIGHTS + 4 * 2 * 9 * 64
+    assert untouched - covered.bytes_after == 4 * LINEAR_WEIGHTS - blocks - head
+    assert covered.bytes_after > embedding
+
+
+def test_an_untied_head_counts_as_weights_that_are_not_quantized() -> None:
+    covered = precisions["absmax8"].apply(of_transformers(tie_word_embeddings=False), device="cpu")
+    head = CONFIG.vocab_size * CONFIG.n_embd
+    assert covered.share == LINEAR_WEIGHTS / (LINEAR_WEIGHTS + head)
+
+
+def test_size_counts_a_tied_tensor_once() -> None:
+    module = nn.ModuleList([nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)])
+    module[1].weight = module[0].weight
+    assert size_bytes(module) == 8 * 8 * 4
+
+
+def test_a_model_without_a_linear_layer_is_refused() -> None:
+    with pytest.raises(QuantizationError, match="Embedding has no linear layer"):
+        precisions["absmax8"].apply(nn.Embedding(3, 4), device="cpu")
+
+
+def test_a_damaged_layer_is_named_with_the_index() -> None:
+    module = native()
+    module.h[0].attn.c_proj.weight[1, 2] = float("inf")
+    with pytest.raises(QuantizationError, match=r"h\.0\.attn\.c_proj: 1 of 4096 .* index \(1, 2\)"):
+        precisions["nf4-g64"].apply(module, device="cpu")
+
+
+def test_logits_of_a_quantized_model_are_near_those_of_the_model() -> None:
+    ids = torch.arange(20)[None]
+    true = native()(ids)
+    for name, share in (("absmax8-row", 0.02), ("w8a8", 0.05), ("llm-int8", 0.05), ("nf4-g64", 0.2)):
+        module = native()
+        precisions[name].apply(module, device="cpu")
+        assert (module(ids) - true).norm() / true.norm() < share, name

@@ -1,0 +1,212 @@
+"""A quantized model is written whole or not at all, and loads with the same logits to the bit."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchsuite.errors import FileFormatError, OutputError, QuantizationError, UnavailableError, UsageError
+from benchsuite.models import gpt2
+from benchsuite.models.resolve import load_directory
+from benchsuite.quant import files
+from benchsuite.quant.files import Written, is_quantized, quantize_directory
+from benchsuite.quant.layers import QuantizedLinear
+
+CONFIG = gpt2.GPT2Config(vocab_size=300, n_positions=24, n_embd=64, n_layer=2, n_head=4)
+IDS = torch.arange(20)[None]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small GPT-2 in Hugging Face layout, with a byte-level tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    directory = tmp_path_factory.mktemp("source")
+    state = gpt2.state_to_hub(gpt2.random_state(CONFIG))
+    save_file(state, directory / "model.safetensors", metadata={"format": "pt"})
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **vars(CONFIG), "tie_word_embeddings": True}
+    (directory / "config.json").write_text(json.dumps({**config, "bos_token_id": 0, "eos_token_id": 0}))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|endoftext|>": 0, **{letter: place for place, letter in enumerate(alphabet, 1)}}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.save(str(directory / "tokenizer.json"))
+    return directory
+
+
+def calibration() -> Tensor:
+    return torch.arange(96).view(4, 24)
+
+
+def write(source: Path, out: Path, precision: str) -> tuple[Written, Tensor]:
+    """Quantize `source` to `out`; and the logits of the module that was written."""
+    module = load_directory(source, "source").module
+    written = quantize_directory(module, source, out, precision, calibration=calibration)
+    return written, module(IDS)
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        *("absmax8", "absmax4-g32", "absmax3-g50", "zeropoint8-row", "zeropoint4-g32", "zeropoint3-g50"),
+        *("nf4-g64", "nf4-g64-dq", "fp4-g32", "w8a8", "llm-int8", "gptq4-g32", "gptq3-g32-act", "gptq8"),
+    ],
+)
+def test_a_written_model_loads_with_the_same_logits_to_the_bit(source: Path, tmp_path: Path, precision: str) -> None:
+    written, logits = write(source, tmp_path / "out", precision)
+    loaded = load_directory(tmp_path / "out", "out")
+    assert torch.equal(loaded.module(IDS), logits)
+    assert loaded.tokenizer.encode("abc") == load_directory(source, "source").tokenizer.encode("abc")
+    # a header of names and shapes stands before the tensors
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    assert sum(tensor.nbytes for tensor in tensors.values()) == written.coverage.bytes_after
+    assert written.file_bytes - written.coverage.bytes_after < 16_384
+
+
+@pytest.mark.parametrize("precision", ["bnb-int8", "bnb-nf4", "bnb-fp4"])
+def test_what_bitsandbytes_quantizes_is_written_as_transformers_reads_it(
+    source: Path, tmp_path: Path, precision: str
+) -> None:
+    import transformers
+
+    written, _ = write(source, tmp_path / "out", precision)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["quantization_config"]["quant_method"] == "bitsandbytes"
+    assert not is_quantized(config)
+    assert written.coverage.share == 1
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", local_files_only=True).eval()
+    ours = load_directory(tmp_path / "out", "out")
+    with torch.no_grad():
+        assert torch.equal(ours.head(ours.hidden(IDS)), theirs(IDS).logits)
+
+
+def test_the_config_carries_what_the_quantization_was(source: Path, tmp_path: Path) -> None:
+    written, _ = write(source, tmp_path / "out", "absmax4-g32")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert is_quantized(config)
+    described = config["quantization_config"]
+    assert described["precision"] == "absmax4-g32"
+    assert described["grid"] == {"kind": "Absmax", "bits": 4, "group": 32}
+    assert len(described["modules"]) == 8
+    report = json.loads((tmp_path / "out" / "quantization.json").read_text())
+    assert report["share"] == written.coverage.share == 1
+    assert [layer["name"] for layer in report["layers"]] == described["modules"]
+
+
+def test_the_worst_layers_come_first(source: Path, tmp_path: Path) -> None:
+    written, _ = write(source, tmp_path / "out", "absmax3-g50")
+    worst = [layer.snr_db for layer in written.worst_layers(3)]
+    assert len(worst) == 3
+    assert worst == sorted(worst)  # type: ignore[type-var]
+    assert worst[0] == min(layer.snr_db for layer in written.coverage.layers)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_packs_nothing_is_refused(source: Path, tmp_path: Path, precision: str) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        write(source, tmp_path / "out", precision)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_precision_that_this_machine_cannot_run_is_unavailable(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="fp8 needs a CUDA device"):
+        write(source, tmp_path / "out", "fp8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_quantized_already_is_refused(source: Path, tmp_path: Path) -> None:
+    write(source, tmp_path / "once", "absmax8")
+    with pytest.raises(UsageError, match="quantized already"):
+        write(tmp_path / "once", tmp_path / "twice", "absmax4-g32")
+
+
+def test_an_output_directory_in_use_is_refused_before_anything_is_quantized(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    module = load_directory(source, "source").module
+    with pytest.raises(OutputError, match="not an empty directory"):
+        quantize_directory(module, source, tmp_path / "out", "absmax8")
+    assert not any(isinstance(layer, QuantizedLinear) for layer in module.modules())
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_json", full)  # after the weights
+    with pytest.raises(OutputError, match="no space left"):
+        write(source, tmp_path / "out", "absmax8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_cannot_be_quantized_leaves_nothing_half_written(source: Path, tmp_path: Path) -> None:
+    module = load_directory(source, "source").module
+    module.h[1].mlp.c_proj.weight[0, 0] = float("nan")
+    with pytest.raises(QuantizationError, match=r"h\.1\.mlp\.c_proj"):
+        quantize_directory(module, source, tmp_path / "out", "absmax8")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda tensors: tensors.pop("h.0.attn.c_attn.codes"), "h.0.attn.c_attn.codes is missing"),
+        (lambda tensors: tensors.pop("h.1.ln_1.weight"), "h.1.ln_1.weight is missing"),
+        (lambda tensors: tensors.update(extra=torch.ones(1)), "unknown extra"),
+        (lambda tensors: tensors.update({"wpe.weight": torch.ones(3, 64)}), "wpe.weight is"),
+        (
+            lambda tensors: tensors.update({"h.0.mlp.c_fc.codes": tensors["h.0.mlp.c_fc.codes"].float()}),
+            "its layer wants torch.int8",
+        ),
+        (lambda tensors: tensors.update({"h.0.mlp.c_fc.scale": torch.ones(3, 1)}), "h.0.mlp.c_fc.scale is"),
+    ],
+)
+def test_tensors_that_do_not_fit_their_layers_are_named(
+    source: Path, tmp_path: Path, change: object, complaint: str
+) -> None:
+    write(source, tmp_path / "out", "absmax8-row")
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    change(tensors)  # type: ignore[operator]
+    save_file(tensors, tmp_path / "out" / "model.safetensors")
+    with pytest.raises(FileFormatError, match=complaint):
+        load_directory(tmp_path / "out", "out")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("version", 2, "this benchsuite reads version 1"),
+        ("modules", ["h.7.attn.c_attn"], "h.7.attn.c_attn is no linear layer"),
+        ("modules", "all", "modules"),
+        ("precision", None, "precision"),
+        ("precision", "absmax99", "absmax99"),
+    ],
+)
+def test_a_description_that_cannot_be_right_is_named(
+    source: Path, tmp_path: Path, key: str, value: object, complaint: str
+) -> None:
+    write(source, tmp_path / "out", "absmax8-row")
+    file = tmp_path / "out" / "config.json"
+    config = json.loads(file.read_text())
+    config["quantization_config"][key] = value
+    file.write_text(json.dumps(config))
+    with pytest.raises(FileFormatError, match=complaint):
+        load_directory(tmp_path / "out", "out")
+
+
+def test_a_source_without_a_config_says_so(source: Path, tmp_path: Path) -> None:
+    module = load_directory(source, "source").module
+    shutil.copytree(source, tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").unlink()
+    with pytest.raises(UnavailableError, match=r"no config\.json"):
+        quantize_directory(module, tmp_path / "copy", tmp_path / "out", "absmax8")
