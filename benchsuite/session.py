@@ -185,7 +185,7 @@ class RunningCell:
         first = time.perf_counter() - start
         rounds = max(1, min(self._session.matrix.rounds, int(CLOCK_BUDGET_S / max(first, 1e-9))))
         with self._session.progress.showing(f"{self._measurement.cell.label()}: {rounds} rounds of the clock"):
-            self._benchmark.pedantic(run, setup=setup, rounds=rounds)
+            self._benchmark.pedantic(run, setup=setup, rounds=rounds)  # type: ignore[no-untyped-call]
         stats = self._benchmark.stats
         return list(stats.stats.data) if stats else [first]  # no statistics with --benchmark-disable
 

@@ -66,9 +66,9 @@ class Measurement:
             model, examples, batch_size=self.cell.batch_size, progress=progress
         )
         self.metrics |= found.metrics
-        self.protocol |= found.protocol | {"limit": examples.limited}
+        self.protocol |= {**found.protocol, "limit": examples.limited}
         self.samples += found.samples
-        self.excluded |= found.excluded
+        self.excluded |= dict(found.excluded)
         return found
 
     def time_work(self, model: LanguageModel, examples: Examples, clock: Clock) -> Callable[[], Any]:

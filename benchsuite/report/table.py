@@ -29,9 +29,11 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
     references = {record.cell: record for record in measured if record.cell.precision == REFERENCE}
     if measured:
         console.print(_table(measured, references))
-        limits = sorted({record.cell.limit for record in measured if record.protocol.get("limit")})
+        limits = {record.cell.limit for record in measured if record.protocol.get("limit")}
         if limits:
-            console.print(Text(f"Limited to {limits[0]} examples a dataset: the intervals say what that leaves open."))
+            console.print(
+                Text(f"Limited to {limits.pop()} examples a dataset: the intervals say what that leaves open.")
+            )
     reasons: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record.reason:
