@@ -60,7 +60,7 @@ def test_a_compute_type_that_the_processor_lacks_is_unavailable(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctranslate2 = pytest.importorskip("ctranslate2")
-    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda device: {"float32"})
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda _: {"float32"})
     with pytest.raises(UnavailableError, match="no bfloat16 on this processor"):
         load_engine("ctranslate2:bfloat16", source, threads=1)
 
