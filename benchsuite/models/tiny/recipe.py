@@ -32,7 +32,7 @@ STORED_DTYPE = torch.float16
 class Recipe:
     """What fixes the run: warm-up, then cosine decay to zero, one learning rate for both optimizers."""
 
-    steps: int = 3_000
+    steps: int = 2_400
     batch_size: int = 6  # rows of n_positions tokens
     learning_rate: float = 2.5e-3
     warmup_steps: int = 200
