@@ -73,13 +73,14 @@ def plain_tensors(tensor: Tensor, name: str = "weight") -> Iterator[tuple[str, T
 
 def dequantize(layer: nn.Module) -> Tensor:
     """The weight (out, in), float32, that a library's layer stands for."""
-    import bitsandbytes.functional as bnb
-
     weight = layer.get_parameter("weight")
     if hasattr(weight, "quant_state"):
+        import bitsandbytes.functional as bnb
+
         return bnb.dequantize_4bit(weight.data, weight.quant_state).float()  # type: ignore[no-any-return]
     if hasattr(weight, "SCB"):
-        return bnb.int8_vectorwise_dequant(weight.data, weight.SCB).float()  # type: ignore[no-any-return]
+        packed = packed_of(layer)
+        return packed["codes"].float() * (packed["scale"].float() / 127).unsqueeze(1)
     return weight.dequantize().float()
 
 
