@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import math
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ import transformers
 from torch import Tensor, nn
 from transformers.trainer_callback import ProgressCallback
 
-from benchsuite.errors import DataError, NumericalError, OutputError, UnavailableError, UsageError
+from benchsuite.errors import DataError, NumericalError, UnavailableError, UsageError
 from benchsuite.measure.machine import resolve_device
 from benchsuite.quant.apply import size_bytes
 from benchsuite.training.features import IGNORED, Feature, collate
-from benchsuite.training.run_directory import last_checkpoint
+from benchsuite.training.run_directory import last_checkpoint, require_space
 from benchsuite.training.settings import TRACKERS, Settings
 from benchsuite.training.start import Start
 
@@ -116,7 +115,7 @@ def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> A
         seed=settings.seed,
         bf16=settings.autocast == "bf16",
         fp16=settings.autocast == "fp16",
-        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing=settings.gradient_checkpointing or None,
         torch_compile=settings.compile,
         use_cpu=device == "cpu",
         dataloader_pin_memory=device != "cpu",
@@ -169,15 +168,10 @@ class _Trainer(transformers.Trainer):  # type: ignore[misc]
         return output
 
     def _save_checkpoint(self, *arguments: Any) -> None:
-        directory = Path(self.args.output_dir)
-        directory.mkdir(parents=True, exist_ok=True)
         # weights and AdamW's two moments in fp32, and the small rest
-        needed, free = 3 * size_bytes(self.model) + (16 << 20), shutil.disk_usage(directory).free
-        if free < needed:
-            raise OutputError(
-                f"no space left on the disk for the checkpoint of step {self.state.global_step} in {directory}: "
-                f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free; {self._kept()}"
-            )
+        needed = 3 * size_bytes(self.model) + (16 << 20)
+        what = f"the checkpoint of step {self.state.global_step}"
+        require_space(Path(self.args.output_dir), needed, what)
         super()._save_checkpoint(*arguments)
 
     def _require_finite(self, loss: float, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -35,7 +36,9 @@ def claim(directory: Path, arguments: Mapping[str, Any], *, finished: str, resum
 
 def last_checkpoint(directory: Path) -> Path | None:
     """The newest checkpoint that is whole; None where there is none."""
-    found = sorted(directory.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    steps = {path: path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*")}
+    numbered = [path for path, step in steps.items() if step.isdecimal()]
+    found = sorted(numbered, key=lambda path: int(steps[path]), reverse=True)
     return next((path for path in found if why_damaged(path) is None), None)
 
 
@@ -54,6 +57,17 @@ def why_damaged(checkpoint: Path) -> str | None:
     if not _is_whole(checkpoint / "model.safetensors"):
         return f"{checkpoint}: model.safetensors is cut short"
     return None
+
+
+def require_space(directory: Path, needed: int, what: str) -> None:
+    """OutputError where fewer than `needed` bytes are free for `what`, before any of it is written."""
+    directory.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise OutputError(
+            f"no space left on the disk for {what} in {directory}: {needed / 1e6:,.0f} MB are needed, "
+            f"{free / 1e6:,.0f} MB are free; free some and go on with --resume"
+        )
 
 
 def _is_whole(file: Path) -> bool:

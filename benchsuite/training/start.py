@@ -17,6 +17,8 @@ from benchsuite.models import HUB_IDS, models
 from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
 from benchsuite.models.resolve import TINY, fetch, read_config, weight_files
 from benchsuite.models.transformers_model import ATTENTION_NAMES
+from benchsuite.quant.apply import size_bytes
+from benchsuite.training.run_directory import require_space
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Start:
 
     def save(self, directory: Path) -> None:
         """Write all that `from_pretrained` needs."""
+        require_space(directory, size_bytes(self.module) + (16 << 20), "the model")
         with quiet_transformers():
             self.module.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)

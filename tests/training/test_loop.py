@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchsuite.errors import NumericalError, OutputError, UnavailableError, UnknownNameError, UsageError
-from benchsuite.training import loop
+from benchsuite.training import loop, run_directory
 from benchsuite.training.features import causal_features
 from benchsuite.training.loop import train
 from benchsuite.training.run_directory import last_checkpoint
@@ -95,7 +95,7 @@ def test_a_learning_rate_that_is_far_too_large_is_named(run):
 
 
 def test_a_full_disk_is_found_out_before_a_checkpoint_is_begun(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(run_directory.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(OutputError, match="no space left on the disk for the checkpoint of step 25"):
         run()
     assert not list(tmp_path.glob("run/checkpoint-*"))
