@@ -53,8 +53,17 @@ def _wikitext(name: str, config: str) -> Callable[[Split, int | None], Examples]
 
 def _lambada(split: Split, limit: int | None) -> Examples:
     texts = fetch("EleutherAI/lambada_openai", "default", split)["text"]
-    items, limited = _held((Document(text, ending=" " + text.split(" ")[-1]) for text in texts), limit)
+    items, limited = _held((Document(text, ending=last_word(text)) for text in texts), limit)
     return Examples("lambada", "lm", split, items, limited=limited)
+
+
+def last_word(text: str) -> str:
+    """The last word of a passage and the white space before it, which belongs to what is predicted.
+
+    >>> last_word("He said no")
+    ' no'
+    """
+    return text[len(text.rpartition(" ")[0].rstrip()) :]
 
 
 def _gsm8k(split: Split, limit: int | None) -> Examples:

@@ -1,17 +1,20 @@
-"""Classification by likelihood: the class whose name the model finds likeliest behind the text.
+"""Classification: by the likelihood of each class's name behind the text, or by the head of a classifier.
 
-A prompt is computed once and all labels are continued from its keys and values; labels of one token cost nothing more.
-The sum of a label's token log-likelihoods decides, as in lm-evaluation-harness's `acc` of a multiple-choice task.
+By likelihood, a prompt is computed once and all labels are continued from its keys and values; labels of one token cost
+nothing more. The sum of a label's token log-likelihoods decides, as in lm-evaluation-harness's `acc` of a
+multiple-choice task. By the head, the hidden state of the text's last token decides, without any prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchsuite.data.examples import Examples, LabelledText
 from benchsuite.data.prompts import classification_prompt
@@ -19,21 +22,37 @@ from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
 from benchsuite.evals.answers import Prompts, continuations, tokenized
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
-from benchsuite.models.language_model import LanguageModel, batches, log_probabilities, pad, score_hidden
+from benchsuite.models.classifier import Classifier
+from benchsuite.models.language_model import (
+    LanguageModel,
+    batches,
+    log_probabilities,
+    pad,
+    require_finite,
+    score_hidden,
+)
 from benchsuite.record import Metric
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Tokenized texts and how their classes are scored: `scores` maps a batch (B, T) to log-likelihoods (B, K)."""
+
+    prompts: Prompts
+    scores: Callable[[list[list[int]]], NDArray[np.float64]]
+    protocol: dict[str, Any]
 
 
 def evaluate(model: LanguageModel, examples: Examples, *, batch_size: int, progress: Progress = quiet) -> Evaluation:
     """Accuracy, macro F1, the report of each class and the confusion matrix.
 
-    A text that does not fit the context with its longest label loses its beginning (counted). Raises DataError for a
-    label outside the classes.
+    A text that does not fit the context (with its longest label) loses its beginning (counted). Raises DataError for a
+    label outside the classes, or a classifier whose classes are others than the dataset's.
     """
     texts = _texts(examples)
-    labels = _labels(model, examples)
-    prompts = _prompts(model, texts, labels)
-    found = _scores(model, prompts, labels, batch_size, progress)  # (N, K)
-    alone = _scores(model, prompts.head(batch_size), labels, 1)
+    asked = _asked(model, examples, texts)
+    found = _all_scores(asked, asked.prompts.rows, batch_size, progress)  # (N, K)
+    alone = _all_scores(asked, asked.prompts.rows[:batch_size], 1, quiet)
     predicted = found.argmax(axis=1)
     true = np.array([item.label for item in texts])
     f1, details = report(true, predicted, examples.labels)
@@ -43,22 +62,23 @@ def evaluate(model: LanguageModel, examples: Examples, *, batch_size: int, progr
             "macro_f1": Metric(f1, "F1", "higher", n=len(texts)),
             "batch_invariance": evaluation.batch_invariance(found[:batch_size].ravel(), alone.ravel()),
         },
-        protocol={"prompt": "{text}\nTopic:", "labels": list(examples.labels), "score": "sum of the label's tokens"},
+        protocol={**asked.protocol, "labels": list(examples.labels)},
         items=tuple(_item(item, scores, examples.labels) for item, scores in zip(texts, found, strict=True)),
-        excluded=dict(examples.excluded) | evaluation.counted(texts_truncated_from_the_left=len(prompts.truncated)),
+        excluded=dict(examples.excluded)
+        | evaluation.counted(texts_truncated_from_the_left=len(asked.prompts.truncated)),
         details=details,
     )
 
 
 def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
-    """The labels of the first batch of texts; `tokens` are those of the prompts."""
-    labels = _labels(model, examples)
-    prompts = _prompts(model, _texts(examples)[:batch_size], labels)
+    """The classes of the first batch of texts; `tokens` are those of the prompts."""
+    asked = _asked(model, examples, _texts(examples)[:batch_size])
+    rows = asked.prompts.rows
 
     def run() -> None:
-        _scores(model, prompts, labels, batch_size)
+        _all_scores(asked, rows, batch_size, quiet)
 
-    return Work(run, sum(map(len, prompts.rows)), len(prompts.rows))
+    return Work(run, sum(map(len, rows)), len(rows))
 
 
 def report(true: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -> tuple[float, dict[str, Any]]:
@@ -75,36 +95,85 @@ def report(true: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -
     }
 
 
-@torch.inference_mode()
-def _scores(
-    model: LanguageModel,
-    prompts: Prompts,
-    labels: Sequence[Sequence[int]],
-    batch_size: int,
-    progress: Progress = quiet,
-) -> NDArray[np.float64]:
-    """The log-likelihoods (N, K) of the labels behind each prompt."""
-    scores = np.zeros((len(prompts.rows), len(labels)))  # (N, K)
-    first = [label[0] for label in labels]
-    longest = max(map(len, labels))
+def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledText]) -> _Asked:
+    if isinstance(model, Classifier):
+        classifier, order = model, _order(model, examples)
+        return _Asked(
+            tokenized(model, [item.text for item in texts], common="", room=0),
+            lambda rows: _by_head(classifier, order, rows),
+            {"prompt": "{text}", "score": "the classifier's head"},
+        )
+    # the end of a prompt is the same for every text, and with it the tokens of a label behind it
+    end = classification_prompt("")
+    labels = continuations(model, [end] * len(examples.labels), [f" {label}" for label in examples.labels])
+    return _Asked(
+        tokenized(
+            model,
+            [classification_prompt(item.text) for item in texts],
+            common="",
+            room=max(map(len, labels)) - 1,
+        ),
+        lambda rows: _by_likelihood(model, labels, rows),
+        {"prompt": classification_prompt("{text}"), "score": "the sum of the label's tokens"},
+    )
+
+
+def _all_scores(asked: _Asked, rows: Sequence[list[int]], batch_size: int, progress: Progress) -> NDArray[np.float64]:
+    """The log-likelihoods (N, K) of the classes of all rows."""
+    found: list[NDArray[np.float64]] = [np.zeros(0)] * len(rows)
     done = 0
-    for rows in batches([len(row) for row in prompts.rows], batch_size):
-        batch = [prompts.rows[row] for row in rows]
-        lengths = [len(row) for row in batch]
-        cache = model.new_cache(len(rows), max(lengths) + longest - 1) if longest > 1 else None
-        hidden = model.hidden(pad(batch, model.device), cache)  # (B, T, C)
-        last = hidden[torch.arange(len(rows)), torch.tensor(lengths) - 1]  # (B, C)
-        scores[rows] = log_probabilities(model, last)[:, first].double().cpu().numpy()
-        for column, label in enumerate(labels):
-            if cache is not None and len(label) > 1:
-                cache.lengths = list(lengths)  # forget the label before
-                ids = torch.tensor([label] * len(rows), device=model.device)  # (B, L)
-                states = model.hidden(ids[:, :-1], cache).flatten(0, 1)  # (B * (L - 1), C)
-                found, _ = score_hidden(model, states, ids[:, 1:].flatten())
-                scores[rows, column] += found.reshape(len(rows), -1).sum(axis=1)
-        done += len(rows)
-        progress(done, len(prompts.rows))
+    for batch in batches([len(row) for row in rows], batch_size):
+        for row, scores in zip(batch, asked.scores([rows[row] for row in batch]), strict=True):
+            found[row] = scores
+        done += len(batch)
+        progress(done, len(rows))
+    return np.stack(found)
+
+
+@torch.inference_mode()
+def _by_likelihood(model: LanguageModel, labels: Sequence[Sequence[int]], rows: list[list[int]]) -> NDArray[np.float64]:
+    """The log-likelihoods (B, K) of labels behind prompts."""
+    longest = max(map(len, labels))
+    lengths = [len(row) for row in rows]
+    cache = model.new_cache(len(rows), max(lengths) + longest - 1) if longest > 1 else None
+    last = _last(model.hidden(pad(rows, model.device), cache), lengths)  # (B, C)
+    first = log_probabilities(model, last)[:, [label[0] for label in labels]]  # (B, K)
+    scores: NDArray[np.float64] = first.double().cpu().numpy()
+    for column, label in enumerate(labels):
+        if cache is not None and len(label) > 1:
+            cache.lengths = list(lengths)  # forget the label before
+            ids = torch.tensor([label] * len(rows), device=model.device)  # (B, L)
+            states = model.hidden(ids[:, :-1], cache).flatten(0, 1)  # (B * (L - 1), C)
+            found, _ = score_hidden(model, states, ids[:, 1:].flatten())
+            scores[:, column] += found.reshape(len(rows), -1).sum(axis=1)
     return scores
+
+
+@torch.inference_mode()
+def _by_head(model: Classifier, order: list[int], rows: list[list[int]]) -> NDArray[np.float64]:
+    """The log-probabilities (B, K) of the classes, in the dataset's order."""
+    last = _last(model.hidden(pad(rows, model.device)), [len(row) for row in rows])  # (B, C)
+    logits = model.class_logits(last).double()  # (B, K)
+    require_finite(model, logits)
+    scores: NDArray[np.float64] = logits.log_softmax(dim=-1)[:, order].cpu().numpy()
+    return scores
+
+
+def _last(hidden: Tensor, lengths: Sequence[int]) -> Tensor:
+    """The hidden states (B, C) of the last tokens of padded rows (B, T, C)."""
+    return hidden[torch.arange(len(lengths)), torch.tensor(lengths) - 1]
+
+
+def _order(model: Classifier, examples: Examples) -> list[int]:
+    """The classifier's index of each label: by name, or as they stand where the classifier's have no names."""
+    if all(name == f"LABEL_{index}" for index, name in enumerate(model.classes)):
+        if len(model.classes) == len(examples.labels):
+            return list(range(len(model.classes)))
+    elif sorted(model.classes) == sorted(examples.labels):
+        return [model.classes.index(label) for label in examples.labels]
+    raise DataError(
+        f"{model.name} tells apart {', '.join(model.classes)}; {examples.dataset} has {', '.join(examples.labels)}"
+    )
 
 
 def _texts(examples: Examples) -> list[LabelledText]:
@@ -115,18 +184,9 @@ def _texts(examples: Examples) -> list[LabelledText]:
     for row, item in enumerate(texts):
         if not 0 <= item.label < len(examples.labels):
             raise DataError(f"{where}, row {row}: label {item.label}; the classes are 0 to {len(examples.labels) - 1}")
+        if not item.text.strip():
+            raise DataError(f"{where}, row {row}: an empty text")
     return texts
-
-
-def _labels(model: LanguageModel, examples: Examples) -> list[list[int]]:
-    """The tokens of each label as they follow a prompt, whose end is the same for every text."""
-    end = classification_prompt("")
-    return continuations(model, [end] * len(examples.labels), [f" {label}" for label in examples.labels])
-
-
-def _prompts(model: LanguageModel, texts: Sequence[LabelledText], labels: Sequence[Sequence[int]]) -> Prompts:
-    prompts = [classification_prompt(item.text) for item in texts]
-    return tokenized(model, prompts, common="", room=max(map(len, labels)) - 1)
 
 
 def _item(item: LabelledText, scores: NDArray[np.float64], labels: Sequence[str]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from benchsuite.record import Items, Metric, Values, Windows
-from benchsuite.stats.intervals import mean_interval, perplexity_interval, proportion_interval
+from benchsuite.record import Better, Items, Metric, Values, Windows
+from benchsuite.stats.intervals import clustered_mean, mean_interval, perplexity_interval, proportion_interval
 
 Progress = Callable[[int, int], None]  # (done, of how many)
 SAMPLES = 3  # how many items a record shows
@@ -67,12 +67,24 @@ def share(outcomes: ArrayLike) -> Metric:
     )
 
 
-def mean(values: ArrayLike, unit: str, better: Any, cluster: ArrayLike | None = None) -> Metric:
+def mean(values: ArrayLike, unit: str, better: Better, cluster: ArrayLike | None = None) -> Metric:
     """The mean of one figure an item (n,); items of one `cluster` (n,) belong together."""
     values = np.asarray(values, dtype=np.float64)
     cluster = np.arange(values.size) if cluster is None else np.asarray(cluster, dtype=np.int64)
     evidence = Values(values, cluster)
     return Metric(float(values.mean()), unit, better, mean_interval(values, cluster), values.size, evidence)
+
+
+def mean_of_windows(
+    figures: Sequence[NDArray[np.float64]], cluster: NDArray[np.int64], unit: str, better: Better
+) -> Metric:
+    """The mean of one figure a token over windows of tokens; the evidence is the mean of each window."""
+    sums, sizes = np.array([part.sum() for part in figures]), np.array([part.size for part in figures])
+    ends = clustered_mean(sums, sizes, cluster).interval()
+    interval = ends if all(map(math.isfinite, ends)) else None
+    return Metric(
+        float(sums.sum() / sizes.sum()), unit, better, interval, int(sizes.sum()), Values(sums / sizes, cluster)
+    )
 
 
 def perplexity(windows: Windows, unit: str = "ppl") -> Metric:

@@ -51,7 +51,7 @@ def evaluate(
     if documents[0].ending:
         return last_word.evaluate(model, examples, documents, batch_size=batch_size, progress=progress)
     context = model.n_positions
-    stream, clusters = _joined(model, documents)
+    stream, clusters = joined(model, examples)
     plans: dict[str, list[Window]] = {}
     if "token" in protocols:
         plans["token"] = sliding(len(stream), context, context)
@@ -106,7 +106,7 @@ def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
     documents = _documents(examples)
     if documents[0].ending:
         return last_word.work(model, documents, batch_size=batch_size)
-    stream, _ = _joined(model, documents)
+    stream, _ = joined(model, examples)
     windows = sliding(len(stream), model.n_positions, model.n_positions)[:batch_size]
     sequences = [_sequenced(stream, window) for window in windows]
 
@@ -124,8 +124,12 @@ def _documents(examples: Examples) -> list[Document]:
     return documents
 
 
-def _joined(model: LanguageModel, documents: Sequence[Document]) -> tuple[list[int], NDArray[np.int64]]:
-    """The tokens of all rows joined, and the document in which each token begins."""
+def joined(model: LanguageModel, examples: Examples) -> tuple[list[int], NDArray[np.int64]]:
+    """The tokens of all rows joined, and the document in which each token begins.
+
+    Raises DataError where no token would be scored.
+    """
+    documents = _documents(examples)
     texts = [SEPARATOR.join(document.rows or (document.text,)) for document in documents]
     stream, starts = model.tokenizer.encode_with_starts(SEPARATOR.join(texts))
     if len(stream) < 2:

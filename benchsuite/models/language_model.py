@@ -142,8 +142,7 @@ def score_hidden(
 def log_probabilities(model: LanguageModel, state: Tensor) -> Tensor:
     """Log-probabilities (B, V), float32, of the next token after hidden states (B, C), few enough for one product."""
     found = F.log_softmax(model.head(state).float(), dim=-1)  # (B, V)
-    if not torch.isfinite(found[:, 0]).all():
-        raise NumericalError(_not_finite(model))
+    require_finite(model, found.amax(dim=-1))
     return found
 
 
@@ -207,8 +206,7 @@ def next_tokens(model: LanguageModel, state: Tensor) -> Tensor:
     """The most likely next tokens (B,) after hidden states (B, C); NumericalError where the logits are NaN."""
     logits = model.head(state)  # (B, V)
     best, tokens = logits.max(dim=-1)
-    if not torch.isfinite(best).all():
-        raise NumericalError(_not_finite(model))
+    require_finite(model, best)
     return tokens
 
 
@@ -232,6 +230,12 @@ def _prefix_cache(model: LanguageModel, prefix: Sequence[int]) -> Any:
     if prefix:
         model.hidden(torch.tensor([list(prefix)], device=model.device), cache)
     return cache
+
+
+def require_finite(model: LanguageModel, logits: Tensor) -> None:
+    """NumericalError where `logits` hold NaN or infinity."""
+    if not torch.isfinite(logits.sum(dtype=torch.float64)):
+        raise NumericalError(_not_finite(model))
 
 
 def _not_finite(model: LanguageModel) -> str:

@@ -47,11 +47,15 @@ class NativeModel:
 
 
 def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
-    """The model of a directory in Hugging Face layout: our own GPT-2 where it is one, else through transformers.
+    """The model of a directory in Hugging Face layout: our own GPT-2 or classifier where it is one, else transformers'.
 
     Raises UnavailableError where a file is missing, FileFormatError where one is damaged or does not fit the others.
     """
+    from benchsuite.models.classifier import is_classifier, load_classifier
+
     config = read_config(path)
+    if is_classifier(config) and "quantization_config" not in config:
+        return load_classifier(path, name, device=device, attention=attention)
     if gpt2.why_not_native(config) is None and _is_ours(config):
         shape = gpt2.config_from_hub(config)
         tokenizer = load_tokenizer(path)

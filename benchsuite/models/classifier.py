@@ -1,0 +1,76 @@
+"""GPT-2 with a classification head: transformers' `GPT2ForSequenceClassification`, computed by our own GPT-2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchsuite.errors import FileFormatError, UnavailableError
+from benchsuite.models import gpt2, resolve
+from benchsuite.models.gpt2 import GPT2, Attention
+from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+
+ARCHITECTURE = "GPT2ForSequenceClassification"
+HEAD = "score.weight"
+
+
+class Classifier(resolve.NativeModel):
+    """A GPT-2 whose last hidden state says the class; it does not speak.
+
+    `classes` are the names of its classes by index, as `id2label` of its configuration has them.
+    """
+
+    def __init__(
+        self, name: str, module: GPT2, tokenizer: TextTokenizer, fingerprint: str, classes: tuple[str, ...]
+    ) -> None:
+        super().__init__(name, module, tokenizer, fingerprint)
+        self.classes = classes
+
+    def head(self, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
+        """Refuse: UnavailableError, since there is no head over the vocabulary."""
+        raise UnavailableError(f"{self.name} is a classifier: it has no language-model head; ask it for classes only")
+
+    def class_logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
+        score: nn.Module = self.module.get_submodule("score")
+        return score(hidden)  # type: ignore[no-any-return]
+
+
+def is_classifier(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` describes what this file loads."""
+    return ARCHITECTURE in (config.get("architectures") or ())
+
+
+def load_classifier(path: Path, name: str, *, device: str, attention: Attention) -> Classifier:
+    """The classifier of a directory, in fp32; errors as of `load_directory`."""
+    config = resolve.read_config(path)
+    shape = gpt2.config_from_hub(config)
+    tokenizer = load_tokenizer(path)
+    resolve.check_vocabulary(tokenizer, shape.vocab_size, path)
+    tensors = {key: tensor.float() for key, tensor in resolve.read_tensors(path).items()}
+    weight = tensors.pop(HEAD, None)
+    classes = _classes(config, path)
+    if weight is None or weight.shape != (len(classes), shape.n_embd):
+        found = "nothing" if weight is None else f"{tuple(weight.shape)}"
+        raise FileFormatError(f"{path}: {HEAD} is {found}; wanted ({len(classes)}, {shape.n_embd})")
+    try:
+        module = gpt2.from_state(gpt2.state_from_hub(tensors, shape), shape, attention=attention)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    with torch.device("meta"):
+        score = nn.Linear(shape.n_embd, len(classes), bias=False)
+    score.load_state_dict({"weight": weight}, assign=True)
+    module.add_module("score", score.requires_grad_(False).eval())
+    return Classifier(name, module.to(device), tokenizer, resolve.fingerprint(path), classes)
+
+
+def _classes(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers writes none where there are two
+    try:
+        return tuple(str(names[str(index)]) for index in range(len(names)))
+    except (KeyError, TypeError) as error:
+        raise FileFormatError(f"{path}: id2label does not name the classes 0 to {len(names) - 1}") from error
