@@ -20,6 +20,7 @@ COMMANDS = {
     "distill": "Train a small model to say what a large one says.",
     "finetune": "Train a model for instructions or for the classes of a dataset.",
     "quantize": "Write a model in a precision as a directory that loads with the same logits.",
+    "history": "Say which commit moved which metric, by how much, and how sure that is.",
     "recipe": "Fine-tune, quantize in several ways and compare: one command to the table.",
     "engines": "Time our engine beside transformers, CTranslate2 and llama.cpp.",
     "show": "Print the table of a benchmark file.",

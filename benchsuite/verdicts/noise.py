@@ -27,6 +27,7 @@ class Spread:
     between: float  # of the median of a run, from run to run
     within: float  # of a round, within a run
     df: int  # degrees of freedom of `between`
+    rounds: int  # of a run that was measured
 
 
 @dataclass(frozen=True)

@@ -64,11 +64,13 @@ def noise_of_runs(sides: Sequence[Sequence[Run]], machine: str) -> NoiseFloor | 
         return None
     residuals: dict[str, list[NDArray[np.float64]]] = collections.defaultdict(list)
     within: dict[str, list[float]] = collections.defaultdict(list)
+    rounds: dict[str, list[int]] = collections.defaultdict(list)
     for key, name, label in _timed(sides):
         logs = [[np.log(_rounds(run, key, name).seconds) for run in runs] for runs in sides]
-        medians = [np.array([np.median(rounds) for rounds in side]) for side in logs]
+        medians = [np.array([np.median(times) for times in side]) for side in logs]
         residuals[label].append(np.concatenate([side - side.mean() for side in medians]))
-        within[label].append(_robust_deviation([rounds for side in logs for rounds in side]))
+        within[label].append(_robust_deviation([times for side in logs for times in side]))
+        rounds[label] += [times.size for side in logs for times in side]
     spreads = {}
     for label, columns in residuals.items():
         matrix = np.stack(columns, axis=1)  # (runs, cells)
@@ -76,7 +78,7 @@ def noise_of_runs(sides: Sequence[Sequence[Run]], machine: str) -> NoiseFloor | 
         gram = float(np.square(matrix @ matrix.T).sum())
         df = max(1, math.floor(free * total**2 / gram)) if gram else free
         between = math.sqrt(total / free / matrix.shape[1])
-        spreads[label] = Spread(between, statistics.median(within[label]), df)
+        spreads[label] = Spread(between, statistics.median(within[label]), df, min(rounds[label]))
     return NoiseFloor(machine, spreads, (len(sides[0]), len(sides[-1])))
 
 
@@ -113,5 +115,5 @@ def _rounds(run: Run, key: Key, name: str) -> Rounds:
 
 def _robust_deviation(runs: Sequence[NDArray[np.float64]]) -> float:
     """The standard deviation of a round within its run, by the median absolute deviation: stragglers do not count."""
-    distances = np.concatenate([np.abs(rounds - np.median(rounds)) for rounds in runs])
+    distances = np.concatenate([np.abs(times - np.median(times)) for times in runs])
     return 1.4826 * float(np.median(distances))

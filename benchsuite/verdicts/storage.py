@@ -46,6 +46,12 @@ def saved_runs(storage: Path = STORAGE) -> list[Path]:
     return sorted(files, key=lambda file: (_number(file), file.parent.name, file.stem))
 
 
+def next_path(folder: Path, name: str) -> Path:
+    """The file that the next run of a machine's folder goes to, numbered as pytest-benchmark numbers them."""
+    numbers = [_number(file) for file in folder.glob("*.json") if SAVED.fullmatch(file.stem)]
+    return folder / f"{max(numbers, default=0) + 1:04d}_{name}.json"
+
+
 def _answers_to(file: Path, wanted: str) -> bool:
     match = SAVED.fullmatch(file.stem)
     assert match is not None

@@ -38,6 +38,14 @@ def commit_of(revision: str) -> str:
         ) from error
 
 
+def commits_of(span: str) -> list[str]:
+    """The commits of a range such as `v1.0..HEAD`, the oldest first; UsageError where git knows no such range."""
+    try:
+        return _git("rev-list", "--reverse", "--topo-order", "--end-of-options", span).split()
+    except _GitError as error:
+        raise UsageError(f"{span!r} is no range of commits here ({error}); such as v1.0..HEAD") from error
+
+
 @contextlib.contextmanager
 def worktree(commit: str) -> Iterator[Path]:
     """A detached worktree of `commit` in a temporary directory, removed at the end, interrupted or not."""

@@ -114,7 +114,7 @@ def test_the_noise_floor_of_the_machine_counts(make_run: MakeRun) -> None:
     base, head = make_run(0, cells=1), make_run(1, cells=1, slowdown=1.12)
     assert outcomes(compared(base, head))["tokens_per_s"] == {"worse"}
     assert any("no noise floor" in note for note in compared(base, head).notes)
-    floor = NoiseFloor("m", {kind(base[0].cell, "tokens_per_s"): Spread(0.06, 0.01, 30)})
+    floor = NoiseFloor("m", {kind(base[0].cell, "tokens_per_s"): Spread(0.06, 0.01, 30, 8)})
     quiet = compared(base, head, noise=lambda machine: floor if machine == "m" else None)
     verdict = next(v for v in quiet.verdicts if v.metric == "tokens_per_s")
     assert verdict.outcome == "cannot tell"
@@ -123,7 +123,7 @@ def test_the_noise_floor_of_the_machine_counts(make_run: MakeRun) -> None:
 
 
 def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_named() -> None:
-    floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 30)})
+    floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 30, 8)})
     assert read_noise("m") is None
     path = write_noise(floor)
     assert read_noise("m") == floor
@@ -134,7 +134,7 @@ def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_nam
 
 def test_noise_shrinks_with_the_runs_that_were_pooled(make_run: MakeRun) -> None:
     cell = make_run()[0].cell
-    spreads = {kind(cell, "x"): Spread(0.02, 0.01, 30)}
+    spreads = {kind(cell, "x"): Spread(0.02, 0.01, 30, 8)}
     assert NoiseFloor("m", spreads).between(cell, "x") == RunNoise(0.02 * math.sqrt(2), 30)
     assert NoiseFloor("m", spreads, (4, 4)).between(cell, "x") == RunNoise(0.02 * math.sqrt(0.5), 30)
     assert NoiseFloor("m", spreads).between(cell, "y") is None

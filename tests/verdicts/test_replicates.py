@@ -85,7 +85,7 @@ def test_the_spread_between_runs_is_that_of_the_medians_within_each_side() -> No
     assert floor.runs == (2, 3)
     spread = floor.spreads["generation/tokens_per_s"]
     assert spread.between == pytest.approx(math.sqrt((2 * 0.1**2 + 2 * 0.2**2) / 3))
-    assert (spread.df, spread.within) == (3, 0.0)
+    assert (spread.df, spread.within, spread.rounds) == (3, 0.0, 8)
     assert noise_of_runs([sides[0][:1], sides[1][:1]], "m") is None
 
 

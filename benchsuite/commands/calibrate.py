@@ -1,0 +1,56 @@
+"""`benchsuite calibrate`: how far two runs of the same code lie apart on this machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
+
+
+@click.command(cls=WithPytestArguments)
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(2, 64), help="Runs of the same code.")
+@click.option(
+    "--from", "folder", type=click.Path(path_type=Path), help="Use the runs that lie here instead of new ones."
+)
+@click.pass_context
+def command(context: click.Context, runs: int, folder: Path | None) -> None:
+    """Run the same code several times in fresh processes and keep how far the runs lie apart.
+
+    \b
+        benchsuite calibrate -- bench --profile quick
+
+    The spread of each kind of measurement is kept beside the machine's fingerprint, where `benchsuite compare` finds
+    it. Printed is the smallest slowdown that so many rounds will find. What is run stands behind `--`; without it, it
+    is `bench --profile quick`. The files stay in .benchmarks/calibrate, and `--from` takes them up again.
+    """
+    from benchsuite.errors import UsageError
+    from benchsuite.report.noise import noise_table
+    from benchsuite.verdicts.compare import read_side
+    from benchsuite.verdicts.noise import write_noise
+    from benchsuite.verdicts.replicates import noise_of_runs
+    from benchsuite.verdicts.runs import Side, run_bench
+    from benchsuite.verdicts.storage import find_files
+
+    if folder:
+        found = [read_side([path]) for path in find_files(str(folder))]
+    else:
+        side = Side("this machine", Path.cwd(), sys.executable)
+        folder = Path(".benchmarks") / "calibrate" / time.strftime("%Y%m%d-%H%M%S")
+        found = []
+        for count in range(runs):
+            click.echo(f"run {count + 1} of {runs} …", err=True)
+            run, seconds = run_bench(side, context.meta[PYTEST], folder / f"{count + 1}.json")
+            click.echo(f"    {len(run)} cells in {seconds:.0f} s", err=True)
+            found.append(run)
+    machines = {str(record.machine.get("fingerprint")) for run in found for record in run.values() if record.machine}
+    if len(machines) != 1 or len(found) < 2:
+        raise UsageError(f"{folder}: {len(found)} runs on {len(machines)} machines; wanted at least 2 runs on one")
+    floor = noise_of_runs([found], machines.pop())
+    if floor is None or not floor.spreads:
+        raise UsageError(f"{folder}: no clock that all runs have read; measure something that has a speed")
+    click.echo(noise_table(floor))
+    click.echo(f"kept in {write_noise(floor)}")
