@@ -117,15 +117,15 @@ def compare(wanted: Tensor, candidate: Tensor, targets: Tensor) -> Tensor:
     With p the reference's probabilities and d the difference of the logits, KL = log Σ p exp(d - Σ p d), which keeps
     its digits where both nearly agree: nothing large is subtracted.
     """
-    p = wanted.softmax(dim=-1)  # (n, V)
+    log_p, log_q = wanted.log_softmax(dim=-1), candidate.log_softmax(dim=-1)  # (n, V) each
+    p = log_p.exp()  # (n, V)
     difference = candidate - wanted  # (n, V)
     difference -= (p * difference).sum(dim=-1, keepdim=True)
     divergence = torch.log1p((p * difference.expm1()).sum(dim=-1).double())  # (n,)
     rows = torch.arange(len(targets), device=wanted.device)
-    q = candidate.log_softmax(dim=-1)  # (n, V)
     far = ~divergence.isfinite()  # exp overflowed: the two hardly agree at all, and plain subtraction has digits enough
     if far.any():
-        divergence[far] = (p[far] * (wanted[far].log_softmax(dim=-1) - q[far])).sum(dim=-1).double()
-    change = q[rows, targets].exp().double() - p[rows, targets].double()  # (n,)
+        divergence[far] = (p[far] * (log_p[far] - log_q[far])).sum(dim=-1).double()
+    change = log_q[rows, targets].double().exp() - log_p[rows, targets].double().exp()  # (n,)
     same = wanted.argmax(dim=-1) == candidate.argmax(dim=-1)  # (n,)
     return torch.stack([divergence.clamp(min=0), same.double(), change])

@@ -1,0 +1,84 @@
+"""A classifier's directory gives the classes that transformers finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from benchsuite.data.examples import Document, Examples, LabelledText
+from benchsuite.errors import DataError, FileFormatError, UnavailableError
+from benchsuite.evals import classification, perplexity
+from benchsuite.models.resolve import TINY, load_directory
+
+NAMES = ("World", "Sports", "Business")
+TEXTS = Examples(
+    "topics",
+    "classification",
+    "test",
+    tuple(LabelledText(text, index % 3) for index, text in enumerate(["Rain", "A cup for Rovers", "It sells"])),
+    labels=("Business", "World", "Sports"),
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    torch.manual_seed(2)
+    config = transformers.GPT2Config(
+        vocab_size=4_096,
+        n_positions=64,
+        n_embd=48,
+        n_layer=2,
+        n_head=4,
+        pad_token_id=0,
+        initializer_range=0.3,
+        id2label=dict(enumerate(NAMES)),
+        label2id={name: index for index, name in enumerate(NAMES)},
+    )
+    transformers.GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((TINY / name).read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_classes_are_those_of_transformers_in_the_order_of_the_dataset(directory: Path, batch_size: int) -> None:
+    model = load_directory(directory, "classifier")
+    reference = transformers.GPT2ForSequenceClassification.from_pretrained(directory).eval()
+    found = classification.evaluate(model, TEXTS, batch_size=batch_size)
+    for item in found.items:
+        with torch.inference_mode():
+            logs = reference(torch.tensor([model.tokenizer.encode(item["prompt"])])).logits[0].log_softmax(-1)
+        wanted = [logs[NAMES.index(label)].item() for label in TEXTS.labels]
+        np.testing.assert_allclose([item["log_likelihood"][label] for label in TEXTS.labels], wanted, atol=1e-4)
+
+
+def test_a_classifier_of_other_classes_is_named(directory: Path) -> None:
+    other = Examples("d", "classification", "test", TEXTS.items, labels=("red", "green", "blue"))
+    with pytest.raises(DataError, match=r"World, Sports, Business; d has red, green, blue"):
+        classification.evaluate(load_directory(directory, "c"), other, batch_size=1)
+
+
+def test_a_classifier_does_not_speak(directory: Path) -> None:
+    text = Examples("d", "lm", "test", (Document("Rain all day."),))
+    with pytest.raises(UnavailableError, match="no language-model head"):
+        perplexity.evaluate(load_directory(directory, "c"), text, batch_size=1)
+
+
+def test_a_head_that_does_not_fit_its_classes_is_refused(directory: Path) -> None:
+    file = directory / "model.safetensors"
+    save_file(load_file(file) | {"score.weight": torch.zeros(7, 48)}, file)
+    with pytest.raises(FileFormatError, match=r"score.weight is \(7, 48\); wanted \(3, 48\)"):
+        load_directory(directory, "c")
+
+
+def test_classes_that_are_not_numbered_through_are_refused(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"id2label": {"0": "a", "2": "b"}}))
+    with pytest.raises(FileFormatError, match="id2label"):
+        load_directory(directory, "c")
