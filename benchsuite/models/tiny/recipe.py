@@ -88,7 +88,8 @@ def train(recipe: Recipe, rows: np.ndarray, directory: Path, *, device: torch.de
 def _optimizers(model: GPT2, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW (Loshchilov and Hutter 2019) for all else.
 
-    Muon needs about half of AdamW's steps for the same loss here. Scaled to AdamW's update, it takes the same rate.
+    Scaled to AdamW's update, Muon takes the same rate. Chosen after a trial in which, together with the wider start of
+    `_initial_state`, it lowered the loss sooner than AdamW alone.
     """
     if not hasattr(torch.optim, "Muon"):
         raise UnavailableError(
@@ -104,7 +105,7 @@ def _initial_state(seed: int) -> dict[str, Tensor]:
     """GPT-2's random weights, those of the blocks scaled to the width; positions begin as sinusoids.
 
     GPT-2's 0.02 is too narrow for few channels. With sinusoids (Vaswani et al. 2017), attending to the token before,
-    from which copying grows, is learned once and not for each position.
+    from which copying grows, can be learned once and not for each position.
     """
     state = random_state(SHAPE, seed=seed)
     for name in (name for name, tensor in state.items() if name.startswith("h.") and tensor.ndim == 2):

@@ -1,4 +1,4 @@
-"""The figures of the model card: `python -m benchsuite.models.tiny.scores [DIR]` prints its table."""
+"""The figures of the model card: `python -m benchsuite.models.tiny.scores [DIR] [--precision P]` prints its table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchsuite.data import datasets
+from benchsuite.errors import BenchsuiteError
 from benchsuite.evals import classification, exact_match, instructions, perplexity
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.quant.precision import precisions
 from benchsuite.record import Metric
 
 
@@ -33,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchsuite.models.tiny.scores", description=__doc__)
     parser.add_argument("directory", type=Path, nargs="?", default=TINY, help="the model (default: the embedded one)")
-    model = load_directory(parser.parse_args(arguments).directory, "tiny")
+    parser.add_argument("--precision", default="fp32", help="how the weights are held (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        precision = precisions[options.precision]
+        model = load_directory(options.directory, "tiny")
+        precision.apply(model.module, device="cpu")
+    except BenchsuiteError as error:
+        parser.error(str(error))
     print("| test split | value | 95 % interval | n |\n| --- | --- | --- | --- |")
     for name, metric in table(model).items():
         low, high = metric.interval or (float("nan"), float("nan"))
