@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -236,3 +237,12 @@ def test_the_snapshot_of_the_files_holds_what_git_would_add(repository: Path) ->
         assert not (folder / "kernel").exists()
         assert len(git("worktree", "list").splitlines()) == 2
     assert_nothing_is_left(repository)
+
+
+def test_the_workflow_calls_ab_with_options_that_it_has() -> None:
+    from benchsuite.commands.ab import command
+
+    text = (Path(__file__).parents[2] / ".github" / "workflows" / "regressions.yml").read_text()
+    [call] = re.findall(r"benchsuite ab (.*?) -- ", text.replace("\\\n", ""), flags=re.DOTALL)
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"--[\w-]+", call)) <= known
