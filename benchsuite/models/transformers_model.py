@@ -109,18 +109,21 @@ class TransformersModel:
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
     """The causal language model of a directory, in fp32 unless it is quantized; no remote code, no pickle."""
     from benchsuite.models.resolve import check_vocabulary, fingerprint, read_config
+    from benchsuite.quant.files import is_quantized
 
     config = read_config(path)
-    dtype = None if "quantization_config" in config else torch.float32
     try:
-        module = transformers.AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=dtype,
-            attn_implementation=ATTENTION_NAMES[attention],
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
+        if is_quantized(config):
+            module = _restored(path, config, attention)
+        else:
+            module = transformers.AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=None if "quantization_config" in config else torch.float32,
+                attn_implementation=ATTENTION_NAMES[attention],
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
     except ImportError as error:
         raise UnavailableError(f"{path}: transformers needs another library for it: {error}") from error
     except (ValueError, KeyError, OSError, RuntimeError) as error:
@@ -128,3 +131,20 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
     tokenizer = load_tokenizer(path)
     check_vocabulary(tokenizer, module.config.vocab_size, path)
     return TransformersModel(name, module.to(device).requires_grad_(False).eval(), tokenizer, fingerprint(path))
+
+
+def _restored(path: Path, config: dict[str, Any], attention: Attention) -> Any:
+    """The architecture of `config`, with the packed weights that this project wrote."""
+    from benchsuite.models.resolve import read_tensors
+    from benchsuite.quant.files import restore
+
+    plain = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    del plain.quantization_config
+    module = transformers.AutoModelForCausalLM.from_config(
+        plain, dtype=torch.float32, attn_implementation=ATTENTION_NAMES[attention], trust_remote_code=False
+    )
+    try:
+        restore(module, config, read_tensors(path))
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    return module

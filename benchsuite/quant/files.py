@@ -136,7 +136,7 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
         packed = {key: tensors[f"{name}.{key}"] for key in wanted(linear.weight.shape)}
         set_module(module, name, QuantizedLinear.holding(packed, linear, grid, product))
     expected = module.state_dict()
-    tied = set(getattr(module, "_tied_weights_keys", None) or ())
+    tied = _tied(module)
     if unknown := sorted(tensors.keys() - expected.keys()):
         raise FileFormatError(f"not the tensors of this {type(module).__name__}: unknown {', '.join(unknown[:3])}")
     for name, tensor in expected.items():
@@ -175,7 +175,7 @@ def _described(found: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _write(module: nn.Module, directory: Path, config: dict[str, Any], precision: str, form: Form) -> None:
-    tied = set(getattr(module, "_tied_weights_keys", None) or ())
+    tied = _tied(module)
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items() if name not in tied
     }
@@ -220,6 +220,17 @@ def _write_bnb(module: nn.Module, source: Path, directory: Path, precision: str,
     )
     quantized.save_pretrained(directory)
     return coverage(quantized, bytes_before=bytes_before, seconds=seconds, layers=reports)
+
+
+def _tied(module: nn.Module) -> set[str]:
+    """Names of parameters that stand under another name before."""
+    seen: set[int] = set()
+    tied = set()
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if id(parameter) in seen:
+            tied.add(name)
+        seen.add(id(parameter))
+    return tied
 
 
 def _check(name: str, tensors: Mapping[str, Tensor], shape: torch.Size, dtype: torch.dtype | None) -> None:

@@ -87,6 +87,36 @@ def test_what_bitsandbytes_quantizes_is_written_as_transformers_reads_it(
         assert torch.equal(ours.head(ours.hidden(IDS)), theirs(IDS).logits)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("precision", ["absmax4-g32", "gptq4-g32"])
+def test_a_model_of_another_family_is_written_and_loaded_too(
+    source: Path, tmp_path: Path, family: str, precision: str
+) -> None:
+    import transformers
+
+    shape = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 0}
+    if family == "gpt2":  # inner width of its own: not the native one, with Conv1D and a tied head
+        config = transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=24, n_inner=96, **shape)
+    else:
+        config = transformers.LlamaConfig(
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=24,
+            **shape,
+        )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "plain")
+    shutil.copy(source / "tokenizer.json", tmp_path / "plain")
+    model = load_directory(tmp_path / "plain", "plain")
+    quantize_directory(model.module, tmp_path / "plain", tmp_path / "out", precision, calibration=calibration)
+    with torch.no_grad():
+        logits = model.head(model.hidden(IDS))
+        loaded = load_directory(tmp_path / "out", "out")
+        assert torch.equal(loaded.head(loaded.hidden(IDS)), logits)
+    assert sum(isinstance(layer, QuantizedLinear) for layer in loaded.module.modules()) >= 8
+
+
 def test_the_config_carries_what_the_quantization_was(source: Path, tmp_path: Path) -> None:
     written, _ = write(source, tmp_path / "out", "absmax4-g32")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
