@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from benchsuite.files import atomic_write, write_json
-from benchsuite.record import Metric, Record
+from benchsuite.record import Cell, Metric, Record
 from benchsuite.verdicts.compare import Comparison, Key
 from benchsuite.verdicts.judge import Outcome, Verdict
+from benchsuite.verdicts.names import cell_name
 from benchsuite.verdicts.where import where_it_moved
 
 SCHEMA = 1
@@ -40,8 +41,13 @@ def make_report(
     names: tuple[str, str], base: Mapping[Key, Record], head: Mapping[Key, Record], comparison: Comparison
 ) -> Report:
     """The report of a comparison; `names` are what its two sides are called."""
-    regressed = dict.fromkeys(verdict.cell for verdict in comparison.of("worse"))
-    moved = {cell.label(): where_it_moved(base[cell.key()], head[cell.key()]) for cell in regressed}
+    regressed: dict[Cell, list[str]] = {}
+    for verdict in comparison.of("worse"):
+        regressed.setdefault(verdict.cell, []).append(verdict.metric)
+    moved = {
+        cell_name(cell): where_it_moved(base[cell.key()], head[cell.key()], metrics)
+        for cell, metrics in regressed.items()
+    }
     return Report(*names, comparison, {label: lines for label, lines in moved.items() if lines})
 
 
@@ -162,7 +168,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     ends = verdict.interval
     return (
         verdict.outcome,
-        verdict.cell.label(),
+        cell_name(verdict.cell),
         verdict.metric,
         _figure(verdict.base),
         _figure(verdict.head),
@@ -233,7 +239,7 @@ def _verdict_to_json(verdict: Verdict) -> dict[str, Any]:
     base, head = verdict.base, verdict.head
     return {
         "cell": {**vars(verdict.cell), "options": dict(verdict.cell.options)},
-        "label": verdict.cell.label(),
+        "label": cell_name(verdict.cell),
         "metric": verdict.metric,
         "verdict": verdict.outcome,
         "reason": verdict.reason,

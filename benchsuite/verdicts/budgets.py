@@ -1,6 +1,6 @@
 """How much worse a metric may get before it counts: non-inferiority margins per metric, dataset and cell.
 
-A budget is `METRIC = AMOUNT`, or `METRIC@WHERE = AMOUNT` for one dataset or for cells by their label. METRIC is a
+A budget is `METRIC = AMOUNT`, or `METRIC@WHERE = AMOUNT` for one dataset or for cells by their name. METRIC is a
 name, a glob, or a class of metrics (the keys of `DEFAULTS`). AMOUNT is `0.5%` of the base's value, `1pt` (a hundredth
 of a share), a number in the metric's own unit, or `off`. The command line goes before `[tool.benchsuite.budgets]`, and
 that before the defaults; within each, the narrower rule goes before the wider.
@@ -17,6 +17,7 @@ from typing import Any
 
 from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.record import Cell, Items, Metric, Record, Rounds, Values, Windows
+from benchsuite.verdicts.names import cell_name
 
 DEFAULTS = {
     "perplexity": "0.5%",  # from windows of log-likelihoods: bits per byte too
@@ -24,7 +25,7 @@ DEFAULTS = {
     "divergence": "0.005",  # nats: what 0.5 % of perplexity is
     "score": "1%",  # any other figure an item
     "speed": "5%",  # from rounds of the clock
-    "memory": "2%",
+    "memory": "2%",  # the peak
     "size": "0",
 }
 AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>%|pt)?")
@@ -73,7 +74,7 @@ class Rule:
             return 2, width
         if self.where == cell.dataset:
             return 1, width
-        return (0, width) if fnmatch.fnmatchcase(cell.label(), self.where) else None
+        return (0, width) if fnmatch.fnmatchcase(cell_name(cell), self.where) else None
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,10 @@ def metric_class(name: str, metric: Metric) -> str | None:
         return "accuracy"
     if isinstance(evidence, Values):
         return "divergence" if metric.unit.startswith("nat") else "score"
+    if metric.unit == "B" and "memory" in name:
+        return "memory" if name.startswith("peak") else None
     if metric.unit == "B":
-        return "memory" if name.endswith("memory_bytes") else "size"
+        return "size"
     return None
 
 

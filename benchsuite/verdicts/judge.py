@@ -21,6 +21,7 @@ import numpy as np
 
 from benchsuite.record import Cell, Items, Metric, Rounds, Values, Windows
 from benchsuite.verdicts.budgets import Amount, metric_class
+from benchsuite.verdicts.names import cell_name
 
 if TYPE_CHECKING:
     from benchsuite.stats import Effect, Interval, RunNoise
@@ -50,7 +51,7 @@ class Verdict:
     @property
     def label(self) -> str:
         """The cell and the metric, for people."""
-        return f"{self.cell.label()} {self.metric}".strip()
+        return f"{cell_name(self.cell)} {self.metric}".strip()
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def judge(
     if reason := _cannot_be_paired(base, head):
         return replace(verdict, outcome="not comparable", reason=reason)
     if base.evidence is None or head.evidence is None:
+        if noise is not None and metric_class(name, base) == "memory" and min(base.value, head.value) > 0:
+            return Test(cell, name, base, head, budget, _gauged_effect(base, head, noise), True, noise)
         return _exact(verdict, base, head)
     effect, ratio = _effect(base, head, noise)
     if _equal(base, head):
@@ -142,6 +145,13 @@ def _no_effect() -> Effect:
     from benchsuite.stats import ClusteredMean
 
     return ClusteredMean(0.0, 0.0, 1.0)
+
+
+def _gauged_effect(base: Metric, head: Metric, noise: RunNoise) -> Effect:
+    """The log ratio of two peaks of memory, each gauged once a run, on a machine whose noise is known."""
+    from benchsuite.stats import ClusteredMean
+
+    return ClusteredMean(math.log(head.value / base.value), noise.standard_deviation, noise.df)
 
 
 def _effect(base: Metric, head: Metric, noise: RunNoise | None) -> tuple[Effect, bool]:
@@ -211,6 +221,8 @@ def _what_is_missing(test: Test, loss: float, ends: Interval, alpha: float) -> s
     from scipy import special
 
     n, unit = _amount_of_evidence(test.base, test.head)
+    if test.base.evidence is None:
+        return "peaks of memory differ so much from run to run; more runs are needed (`benchsuite ab`)"
     if n < 2 or not math.isfinite(ends[1]):
         return f"one {unit} has no spread; more {unit}s are needed"
     reach, distance, noise = ends[1] - loss, abs(test.margin - loss), 0.0

@@ -65,8 +65,8 @@ def noise_of_runs(sides: Sequence[Sequence[Run]], machine: str) -> NoiseFloor | 
     residuals: dict[str, list[NDArray[np.float64]]] = collections.defaultdict(list)
     within: dict[str, list[float]] = collections.defaultdict(list)
     rounds: dict[str, list[int]] = collections.defaultdict(list)
-    for key, name, label in _timed(sides):
-        logs = [[np.log(_rounds(run, key, name).seconds) for run in runs] for runs in sides]
+    for key, name, label in _noisy(sides):
+        logs = [[np.log(_figures(run[key].metrics[name])) for run in runs] for runs in sides]
         medians = [np.array([np.median(times) for times in side]) for side in logs]
         residuals[label].append(np.concatenate([side - side.mean() for side in medians]))
         within[label].append(_robust_deviation([times for side in logs for times in side]))
@@ -95,22 +95,20 @@ def _merge(metrics: Sequence[Metric]) -> Metric:
     return first
 
 
-def _timed(sides: Sequence[Sequence[Run]]) -> Iterable[tuple[Key, str, str]]:
-    """The cell, the name and the kind of every clock that all runs have read."""
+def _noisy(sides: Sequence[Sequence[Run]]) -> Iterable[tuple[Key, str, str]]:
+    """The cell, the name and the kind of every clock and peak of memory that all runs have read."""
     runs = [run for side in sides for run in side]
     for key, record in runs[0].items():
         for name in record.metrics:
-            if all(
-                key in run and name in run[key].metrics and isinstance(run[key].metrics[name].evidence, Rounds)
-                for run in runs
-            ):
+            if all(key in run and name in run[key].metrics and _figures(run[key].metrics[name]).size for run in runs):
                 yield key, name, kind(record.cell, name)
 
 
-def _rounds(run: Run, key: Key, name: str) -> Rounds:
-    evidence = run[key].metrics[name].evidence
-    assert isinstance(evidence, Rounds)
-    return evidence
+def _figures(metric: Metric) -> NDArray[np.float64]:
+    """The rounds of a clock, the one figure of a peak of memory; nothing of any other metric."""
+    if isinstance(metric.evidence, Rounds):
+        return metric.evidence.seconds
+    return np.array([metric.value] if metric.unit == "B" and metric.value > 0 else [])
 
 
 def _robust_deviation(runs: Sequence[NDArray[np.float64]]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchsuite.record import Items, Record, Rounds, Windows
+from benchsuite.verdicts.budgets import metric_class
 
 MOST = 5  # of each kind of finding
 SNR_DB = 0.1  # a layer's signal-to-noise ratio that falls by less has not moved
@@ -16,15 +17,17 @@ SPEED = 0.02  # a phase that is slower by less has not moved
 EXCERPT = 160  # characters of a prompt
 
 
-def where_it_moved(base: Record, head: Record) -> list[str]:
-    """One line per part of the cell that differs, the likeliest causes first; empty where the records know none."""
-    findings: list[Iterator[str]] = [
-        _phases(base, head),
+def where_it_moved(base: Record, head: Record, metrics: Sequence[str]) -> list[str]:
+    """One line per part of the cell that differs and has to do with the `metrics` that regressed, causes first."""
+    kinds = {metric_class(name, base.metrics[name]) for name in metrics}
+    speed, quality = "speed" in kinds, bool(kinds & {"perplexity", "accuracy", "divergence", "score"})
+    findings = [
+        _phases(base, head) if speed else (),
         _operators(base, head),
-        _layers(base, head),
+        _layers(base, head) if quality else (),
         _bytes_by_kind(base, head),
-        _documents(base, head),
-        _flipped_items(base, head),
+        _documents(base, head) if quality else (),
+        _flipped_items(base, head) if quality else (),
         _libraries(base, head),
     ]
     return [line for found in findings for line in found]

@@ -29,6 +29,7 @@ PERPLEXITY = Metric(20.0, "ppl", "lower", evidence=WINDOWS)
         ("judge", Metric(7.0, "points", "higher", evidence=VALUES), "score", Amount(0.01, relative=True)),
         ("prefill_tokens_per_s", SPEED, "speed", Amount(0.05, relative=True)),
         ("peak_memory_bytes", Metric(1e6, "B", "lower"), "memory", Amount(0.02, relative=True)),
+        ("working_memory_bytes", Metric(1e6, "B", "lower"), None, None),
         ("weight_bytes", Metric(1e6, "B", "lower"), "size", Amount(0.0, relative=False)),
         ("batch_latency_s", Metric(0.1, "s", "lower"), None, None),
         ("bytes_before", Metric(1e6, "B", None), "size", None),

@@ -122,6 +122,19 @@ def test_the_noise_floor_of_the_machine_counts(make_run: MakeRun) -> None:
     assert not quiet.notes
 
 
+def test_a_peak_of_memory_is_judged_by_its_noise_where_that_is_known(make_run: MakeRun) -> None:
+    base = make_run(0, cells=1)
+    floor = NoiseFloor("m", {kind(base[0].cell, "peak_memory_bytes"): Spread(0.02, 0.0, 30, 1)})
+
+    def outcome(peak_bytes: int, noise: NoiseFloor | None) -> str:
+        found = outcomes(compared(base, make_run(1, cells=1, peak_bytes=peak_bytes), noise=lambda _: noise))
+        return found["peak_memory_bytes"].pop()
+
+    assert [outcome(620_000_000, noise) for noise in (None, floor)] == ["worse", "cannot tell"]
+    assert [outcome(900_000_000, noise) for noise in (None, floor)] == ["worse", "worse"]
+    assert [outcome(500_000_000, noise) for noise in (None, floor)] == ["better", "better"]
+
+
 def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_named() -> None:
     floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 30, 8)})
     assert read_noise("m") is None

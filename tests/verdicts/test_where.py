@@ -20,7 +20,7 @@ def layer(name: str, snr_db: float, bits: float = 8.0) -> dict[str, Any]:
 
 def test_equal_records_moved_nowhere(make_run: MakeRun) -> None:
     record = make_run()[0]
-    assert where_it_moved(record, record) == []
+    assert where_it_moved(record, record, list(record.metrics)) == []
 
 
 def test_a_decode_that_slowed_is_told_from_a_prefill_that_did_not() -> None:
@@ -29,7 +29,7 @@ def test_a_decode_that_slowed_is_told_from_a_prefill_that_did_not() -> None:
         metrics = {n: Metric(1 / t, "tok/s", "higher", evidence=Rounds(np.full(8, t), 1.0)) for n, t in times.items()}
         return Record(Cell("generation", "tiny", "nf4-g64"), metrics)
 
-    lines = where_it_moved(timed(0.1, 0.1), timed(0.101, 0.12))
+    lines = where_it_moved(timed(0.1, 0.1), timed(0.101, 0.12), ["decode_tokens_per_s"])
     assert lines == ["decode_tokens_per_s: +20.0 % time", "prefill_tokens_per_s: +1.0 % time, not moved"]
 
 
@@ -46,7 +46,7 @@ def test_kernels_libraries_layers_and_bytes_that_changed_are_named(make_run: Mak
             ({"aten::mm": 24}, [layer("h.0.c_attn", 34.0), layer("h.0.c_proj", 40.0, 16.0)], "2.13.0"),
         )
     )
-    assert where_it_moved(base, head) == [
+    assert where_it_moved(base, head, ["accuracy"]) == [
         "kernel aten::mm: 0 → 24 calls",
         "kernel mkldnn::_linear_pointwise: 24 → 0 calls",
         "layer h.0.c_attn: signal-to-noise 40.0 → 34.0 dB",
@@ -55,16 +55,23 @@ def test_kernels_libraries_layers_and_bytes_that_changed_are_named(make_run: Mak
     ]
 
 
+def test_what_has_nothing_to_do_with_the_regression_is_not_named(make_run: MakeRun) -> None:
+    base, head = make_run(0)[0], make_run(1, slowdown=2.0, loss=0.1, forgotten=5)[0]
+    [line] = where_it_moved(base, head, ["tokens_per_s"])
+    assert line.startswith("tokens_per_s: +")
+    assert where_it_moved(base, head, ["peak_memory_bytes"]) == []
+
+
 def test_a_layer_that_is_no_longer_quantized_is_named(make_run: MakeRun) -> None:
     base, head = (
         dataclasses.replace(make_run()[0], coverage={"layers": layers})
         for layers in ([layer("a", 40.0), layer("b", 40.0)], [layer("a", 40.0)])
     )
-    assert "layer b: no longer quantized" in where_it_moved(base, head)
+    assert "layer b: no longer quantized" in where_it_moved(base, head, ["accuracy"])
 
 
 def test_documents_that_lost_most_are_named(make_run: MakeRun) -> None:
-    lines = where_it_moved(make_run()[0], make_run(loss=0.1)[0])
+    lines = where_it_moved(make_run()[0], make_run(loss=0.1)[0], ["perplexity"])
     assert sum(line.startswith("document ") for line in lines) == 5
 
 
@@ -81,7 +88,7 @@ def test_items_that_flipped_are_shown_with_their_prompt_where_the_data_are_the_s
         )
         for outcomes in (right, wrong)
     )
-    lines = where_it_moved(base, head)
+    lines = where_it_moved(base, head, list(base.metrics))
     assert lines[0] == "exact_match: 2 items right → wrong, 0 wrong → right"
     assert lines[1].startswith("item 3, right → wrong")
     question = " ".join(examples.items[3].question.split())  # type: ignore[union-attr]
@@ -90,6 +97,6 @@ def test_items_that_flipped_are_shown_with_their_prompt_where_the_data_are_the_s
 
 def test_items_of_a_dataset_that_is_not_here_keep_their_numbers(make_run: MakeRun) -> None:
     base, head = make_run()[0], make_run(forgotten=7)[0]
-    lines = where_it_moved(base, head)
+    lines = where_it_moved(base, head, list(base.metrics))
     assert lines[0] == "accuracy: 7 items right → wrong, 0 wrong → right"
     assert lines[-1] == "… and 2 more"
