@@ -176,12 +176,18 @@ class RunningCell:
         self._measurement.kernels = kernels
         self._finish()
 
-    def clock(self, run: Callable[[], Any], setup: Callable[[], None] | None = None) -> list[float]:
-        """Seconds of each round of `run` under pytest-benchmark's clock, after one round of warm-up."""
+    def clock(
+        self,
+        run: Callable[[], Any],
+        setup: Callable[[], None] | None = None,
+        warm_up: Callable[[], Any] | None = None,
+    ) -> list[float]:
+        """Seconds of each round of `run` under pytest-benchmark's clock, after `warm_up`: one round of `run` or its
+        like, which also says how many rounds there is time for."""
         if setup:
             setup()
         start = time.perf_counter()
-        run()
+        (warm_up or run)()
         first = time.perf_counter() - start
         rounds = max(1, min(self._session.matrix.rounds, int(CLOCK_BUDGET_S / max(first, 1e-9))))
         with self._session.progress.showing(f"{self._measurement.cell.label()}: {rounds} rounds of the clock"):

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,8 +25,14 @@ from benchsuite.record import Cell, Metric, Record, Rounds, protocol_fingerprint
 if TYPE_CHECKING:
     from benchsuite.evals.evaluation import Evaluation
 
-Clock = Callable[[Callable[[], Any]], list[float]]  # runs a function in rounds; the seconds of each
 Progress = Callable[[int, int], None]
+
+
+class Clock(Protocol):
+    """Runs a function in rounds and tells the seconds of each; `warm_up` is what runs before them in its place."""
+
+    def __call__(self, run: Callable[[], Any], *, warm_up: Callable[[], Any] | None = None) -> list[float]:
+        """Seconds of each round."""
 
 
 @dataclass
@@ -79,9 +85,8 @@ class Measurement:
             work.run()
             synchronize(model.device)
 
-        seconds = clock(run)
+        seconds = clock(run, warm_up=lambda: self._count_kernels(run, model))
         self.metrics |= speeds(seconds, tokens=work.tokens, samples=work.samples)
-        self.kernels = kernels_that_run(run, model.module)
         return run
 
     def time_generation(self, model: LanguageModel, clock: Clock) -> Callable[[], Any]:
@@ -93,8 +98,8 @@ class Measurement:
         def run() -> None:
             timings.append(time_generation(model, prompts, new_tokens=NEW_TOKENS))
 
-        seconds = clock(run)
-        timings = timings[-len(seconds) :]  # the warm-up rounds come first
+        seconds = clock(run, warm_up=lambda: self._count_kernels(run, model))
+        timings = timings[-len(seconds) :]  # the warm-up round comes first
         batch = len(prompts)
         prefill, decode = np.array([t.prefill_s for t in timings]), np.array([t.decode_s for t in timings])
         steps = np.concatenate([t.steps_s for t in timings])
@@ -107,8 +112,10 @@ class Measurement:
         for percentile in (50, 90, 99):
             name = f"token_latency_p{percentile}_s"
             self.metrics[name] = Metric(float(np.percentile(steps, percentile)), "s", "lower", n=len(steps))
-        self.kernels = kernels_that_run(run, model.module)
         return run
+
+    def _count_kernels(self, run: Callable[[], Any], model: LanguageModel) -> None:
+        self.kernels = kernels_that_run(run, model.module)
 
     def gauge_memory(self, model: LanguageModel, run: Callable[[], Any], fresh: Callable[[], Peak]) -> None:
         """Peak memory: of the allocator on CUDA, where `run` is done once more, else what `fresh` tells."""

@@ -172,7 +172,15 @@ class Block(nn.Module):
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
 
 
-class TokenEmbedding(nn.Embedding):
+class Embedding(nn.Embedding):
+    """Rows by number, not initialised: weights always come from a state, and on the meta device nn.Embedding's own
+    start would import all of torch's compiler, a second in each process."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weight to whoever loads it."""
+
+
+class TokenEmbedding(Embedding):
     """Tokens in, and the same weight as the head: a quantized embedding replaces both at once."""
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -189,7 +197,7 @@ class GPT2(nn.Module):
         self.attention = attention
         self.kernels: dict[str, int] = {}  # layers by kernel, once `prepare` has chosen them
         self.wte = TokenEmbedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.wpe = Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config, attention) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
 
