@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--baseline", metavar="FILE", help="a benchmark file (or its name in the storage): a cell that regressed fails"
     )
+    group.addoption("--track", help="wandb, tensorboard or trackio: send every cell there at the end", **several)
     group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
 
 
@@ -103,11 +104,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     cells = [item for item in session.items if _is_cell(item)]
     option = session.config.option
     if cells and not (option.collectonly or option.list_matrix):
+        from benchsuite.report.track import require_trackers
         from benchsuite.session import Session
 
         try:
+            require_trackers(option.track)
             session.config.stash[SESSION] = Session(_matrix(session.config), session.config, cells)
-        except UsageError as error:
+        except (UnavailableError, UsageError) as error:
             raise pytest.UsageError(str(error)) from error
 
 
@@ -215,6 +218,7 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
     if session is not None:
         session.print_table()
+        session.track()
 
 
 def _matrix(config: pytest.Config) -> Matrix:

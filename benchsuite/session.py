@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples
-from benchsuite.errors import FileFormatError, MissingError, UnavailableError, UsageError
+from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
 from benchsuite.matrix import Matrix, read_settings
 from benchsuite.measure.cell import Measurement, quantizing
 from benchsuite.measure.machine import resolve_device
@@ -24,6 +24,7 @@ from benchsuite.quant.apply import size_bytes
 from benchsuite.record import KEY, Cell, Record, Status, to_json
 from benchsuite.report.progress import Progress
 from benchsuite.report.table import print_summary
+from benchsuite.report.track import track_matrix
 from benchsuite.report.verdicts import message
 from benchsuite.verdicts.budgets import make_budgets
 from benchsuite.verdicts.compare import Policy, gate, read_side
@@ -120,6 +121,21 @@ class Session:
         print_summary(list(self._records.values()), Console(file=text, force_terminal=writer.hasmarkup, width=width))
         writer.line()
         writer.write(text.getvalue())
+
+    def track(self) -> None:
+        """Send every cell to the trackers that were named."""
+        writer = self._config.get_terminal_writer()
+        name = time.strftime("bench-%Y%m%d-%H%M%S")
+        for tracker in self._config.option.track if self._records else ():
+            writer.line(self._sent(tracker, name))
+
+    def _sent(self, tracker: str, name: str) -> str:
+        """What became of it: a tracker that takes nothing costs no result."""
+        try:
+            track_matrix(tracker, list(self._records.values()), name)
+        except OutputError as error:
+            return str(error)
+        return f"{tracker}: {name} has the cells, the table and the pictures"
 
 
 class RunningCell:

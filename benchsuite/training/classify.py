@@ -26,9 +26,10 @@ from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, to_json
 from benchsuite.report.confusion import plot_confusion
 from benchsuite.report.curves import plot_losses
+from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
 from benchsuite.training.features import Feature, class_features, collate
-from benchsuite.training.loop import SoftLoss, Trained, is_main_process, train
+from benchsuite.training.loop import SoftLoss, Trained, is_main_process, require_libraries, train
 from benchsuite.training.progress import bar
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
@@ -93,6 +94,7 @@ def run(
     confusion, beside the checkpoints of the epochs and training_args.json. `arguments` tell the run apart from others
     besides its settings.
     """
+    require_libraries(settings)
     settings = settings.fitted(start.name, start.context)
     rows, validation, test = (
         class_features(examples, start.encode, context=settings.context)
@@ -131,7 +133,7 @@ def run(
         excluded=excluded,
     )
     if is_main_process():
-        _write(start, found, record, trained, directory, metrics_file)
+        _write(start, found, record, trained, directory, metrics_file, settings.track)
     return record
 
 
@@ -200,11 +202,18 @@ def record_of(start: Start, found: Classified, test: Examples, precision: str) -
 
 
 def _write(
-    start: Start, found: Classified, record: Record, trained: Trained, directory: Path, metrics_file: str
+    start: Start,
+    found: Classified,
+    record: Record,
+    trained: Trained,
+    directory: Path,
+    metrics_file: str,
+    trackers: tuple[str, ...],
 ) -> None:
     start.save(directory)
     atomic_write(directory / "classification_report.txt", found.text())
-    plot_losses(trained.history, directory / "loss")
-    plot_confusion(found.confusion(), found.labels, directory / "confusion")
-    fingerprints = {**record.fingerprints, "weights": fingerprint(directory)}
-    write_json(directory / metrics_file, to_json(replace(record, fingerprints=fingerprints)))
+    pictures = plot_losses(trained.history, directory / "loss")
+    pictures += plot_confusion(found.confusion(), found.labels, directory / "confusion")
+    record = replace(record, fingerprints={**record.fingerprints, "weights": fingerprint(directory)})
+    write_json(directory / metrics_file, to_json(record))
+    track_training(trackers, record, directory, pictures=pictures)

@@ -18,14 +18,16 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ProgressCallback
 
 from benchsuite.errors import DataError, NumericalError, UnavailableError, UsageError
 from benchsuite.measure.machine import resolve_device
 from benchsuite.quant.apply import size_bytes
+from benchsuite.report.track import PROJECT, require_trackers
 from benchsuite.training.features import IGNORED, Feature, collate
 from benchsuite.training.run_directory import last_checkpoint, require_space
-from benchsuite.training.settings import TRACKERS, Settings
+from benchsuite.training.settings import Settings
 from benchsuite.training.start import Start
 
 SoftLoss = Callable[[Any, Mapping[str, Tensor], Any, "Tensor | int | None"], Tensor]
@@ -64,7 +66,6 @@ def train(
     """
     if not rows or not validation:
         raise DataError("there is nothing to train on or to validate with: no example is left")
-    require_libraries(settings)
     checkpoint = last_checkpoint(directory) if resume else None
     trainer = _Trainer(
         soft_loss=soft_loss,
@@ -81,6 +82,8 @@ def train(
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(_Bar)
     found = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    for tracker in get_reporting_integration_callbacks(list(settings.track)):
+        trainer.remove_callback(tracker)  # the final losses are metrics of the record
     return Trained(trainer, list(trainer.state.log_history), found.metrics["train_runtime"])
 
 
@@ -91,20 +94,23 @@ def is_main_process() -> bool:
 
 def require_libraries(settings: Settings) -> None:
     """UnavailableError with the line that installs it, where the loop or a tracker needs a library that is not here."""
-    needed = {"accelerate": "benchsuite[train]"} | {TRACKERS[tracker]: TRACKERS[tracker] for tracker in settings.track}
-    for package, requirement in needed.items():
-        if importlib.util.find_spec(package) is None:
-            raise UnavailableError(f"{package} is not installed; `pip install '{requirement}'` installs it")
+    if importlib.util.find_spec("accelerate") is None:
+        raise UnavailableError("accelerate is not installed; `pip install 'benchsuite[train]'` installs it")
+    if is_main_process():
+        require_trackers(settings.track)
 
 
 def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> Any:
     device = resolve_device(settings.device)
     if settings.autocast == "fp16" and device == "cpu":
         raise UsageError("autocast in fp16 scales the loss, which needs CUDA; on the CPU use bf16")
+    if settings.track:
+        os.environ.setdefault("WANDB_PROJECT", PROJECT)
     every = max(1, int(steps_in_epoch * settings.epochs / settings.accumulation / LOGS))
     return transformers.TrainingArguments(
         output_dir=str(directory),
         run_name=directory.name,
+        project=PROJECT,
         learning_rate=settings.learning_rate,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,

@@ -17,9 +17,10 @@ from benchsuite.models.resolve import load_directory
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, protocol_fingerprint, to_json
 from benchsuite.report.curves import plot_losses
+from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
 from benchsuite.training.features import causal_features
-from benchsuite.training.loop import SoftLoss, is_main_process, train
+from benchsuite.training.loop import SoftLoss, is_main_process, require_libraries, train
 from benchsuite.training.progress import bar
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
@@ -48,6 +49,7 @@ def run(
     instructions also exact match, token F1 and tokens/s of inference), the picture of the losses and, of instructions,
     answers.md, beside the checkpoints of the epochs and training_args.json.
     """
+    require_libraries(settings)
     settings = settings.fitted(start.name, start.context)
     task = splits.train.task
     end = int(start.tokenizer.eos_token_id)
@@ -81,13 +83,15 @@ def run(
     )  # fmt: skip
     if is_main_process():
         start.save(directory)
-        plot_losses(trained.history, directory / "loss")
+        pictures = plot_losses(trained.history, directory / "loss")
+        answers: Sequence[Mapping[str, Any]] = ()
         if task == "instructions":
-            record = _answered(record, directory, splits.test, settings, device)
+            record, answers = _answered(record, directory, splits.test, settings, device)
         record = replace(
             record, fingerprints={**record.fingerprints, "protocol": protocol_fingerprint(record.protocol)}
         )
         write_json(directory / METRICS, to_json(record))
+        track_training(settings.track, record, directory, table=answers, pictures=pictures)
     return record
 
 
@@ -97,8 +101,8 @@ def _answered(
     test: Examples,
     settings: Settings,
     device: str,
-) -> Record:
-    """The record with what the saved model answers; writes answers.md."""
+) -> tuple[Record, Sequence[Mapping[str, Any]]]:
+    """The record with what the saved model answers, and each answer; writes answers.md."""
     model = load_directory(directory, record.cell.model, device=device)
     if settings.qat:
         from benchsuite.measure.resident import apply_precision
@@ -116,7 +120,7 @@ def _answered(
         seconds.append(time.perf_counter() - start)
     speed = Metric(work.tokens / statistics.median(seconds), "tok/s", "higher", n=TIMED_ROUNDS)
     atomic_write(directory / "answers.md", _table(found.items))
-    return replace(
+    record = replace(
         record,
         metrics={**record.metrics, **found.metrics, "inference_tokens_per_s": speed},
         protocol={**record.protocol, **found.protocol},
@@ -128,6 +132,7 @@ def _answered(
         samples=found.samples,
         excluded={**record.excluded, **found.excluded},
     )
+    return record, found.items
 
 
 def _table(items: Sequence[Mapping[str, Any]]) -> str:

@@ -30,8 +30,10 @@ from benchsuite.quant.apply import is_conv1d
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.precision import precisions
 from benchsuite.record import Record, from_json, to_json
+from benchsuite.report.track import track_matrix
 from benchsuite.training import classify
 from benchsuite.training.features import class_features
+from benchsuite.training.loop import require_libraries
 from benchsuite.training.progress import bar
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
@@ -67,6 +69,7 @@ class Recipe:
 
 def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
     """Do the steps in order, then write summary.json and summary.md of all that is there; returns the table."""
+    require_libraries(recipe.settings)
     if "baseline" in steps:
         _once(recipe, recipe.baseline / METRICS["baseline"], lambda: _train(recipe))
     if not (recipe.baseline / METRICS["baseline"]).is_file():
@@ -80,7 +83,11 @@ def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
         trained = recipe.output / f"qat-{recipe.qat}"
         _once(recipe, trained / "metrics_qat.json", lambda: _train_under(recipe, recipe.qat, trained))
         _scratch(recipe, trained, recipe.qat, trained / "quantized")
-    return write_summary(_finished(recipe), "baseline", recipe.output)
+    records = _finished(recipe)
+    table = write_summary(records, "baseline", recipe.output)
+    for tracker in recipe.settings.track:
+        track_matrix(tracker, list(records.values()), recipe.output.name, recipe.output / "runs")
+    return table
 
 
 def _once(recipe: Recipe, metrics: Path, step: Callable[[], None]) -> None:

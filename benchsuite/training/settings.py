@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from benchsuite.errors import UnknownNameError, UsageError
-
-TRACKERS = {"wandb": "wandb", "tensorboard": "tensorboard", "trackio": "trackio"}  # name -> the package that has it
+from benchsuite.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,6 @@ class Settings:
                 raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; at least 0 was wanted")
         if self.early_stopping is not None and self.early_stopping < 1:
             raise UsageError(f"early stopping after {self.early_stopping} epochs; at least 1 was wanted")
-        for tracker in self.track:
-            if tracker not in TRACKERS:
-                raise UnknownNameError("tracker", tracker, TRACKERS)
 
     def within(self, positions: int) -> Settings:
         """These settings with a context of at most `positions` tokens."""

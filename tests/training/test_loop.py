@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchsuite.errors import NumericalError, OutputError, UnavailableError, UnknownNameError, UsageError
-from benchsuite.training import loop, run_directory
+from benchsuite.errors import NumericalError, OutputError, UnavailableError, UsageError
+from benchsuite.training import loop, next_token, run_directory
 from benchsuite.training.features import causal_features
 from benchsuite.training.loop import train
 from benchsuite.training.run_directory import last_checkpoint
@@ -129,15 +129,16 @@ def test_fp16_autocast_is_refused_on_the_cpu(run):
         run(replace(SETTINGS, autocast="fp16"))
 
 
-def test_an_unknown_tracker_is_named_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="did you mean 'wandb'"):
-        replace(SETTINGS, track=("wandbb",))
-
-
-def test_a_tracker_that_is_not_installed_is_named_with_the_line_that_installs_it(run, monkeypatch):
-    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None if name == "trackio" else name)
-    with pytest.raises(UnavailableError, match="`pip install 'trackio'`"):
-        run(replace(SETTINGS, track=("trackio",)))
+@pytest.mark.parametrize(("package", "line"), [("trackio", "trackio"), ("accelerate", r"benchsuite\[train\]")])
+def test_a_library_that_is_not_installed_is_named_before_the_directory_is_touched(
+    two_layers, instruction_splits, monkeypatch, tmp_path, package, line
+):
+    monkeypatch.setattr(loop.importlib.util, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(UnavailableError, match=f"`pip install '{line}'`"):
+        next_token.run(
+            causal(str(two_layers)), instruction_splits, replace(SETTINGS, track=("trackio",)), tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_context_that_the_model_does_not_have_is_a_usage_error():

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from benchsuite.record import Cell, Metric, Record
+from benchsuite.report.tradeoff import plot_tradeoffs
+
+
+def record(question, precision, size, **metrics):
+    sizes = {"weight_bytes": Metric(size, "B", "lower")}
+    return Record(Cell(question, "tiny", precision, "prose"), metrics={**sizes, **metrics})
+
+
+def test_every_cell_with_a_quality_is_a_point_with_its_precision_in_the_panel_of_its_question(tmp_path):
+    records = [
+        record("perplexity", "fp32", 4e6, perplexity=Metric(3.0, "ppl", "lower", interval=(2.9, 3.1))),
+        record("perplexity", "nf4-g64", 1e6, perplexity=Metric(3.1, "ppl", "lower")),
+        record("classification", "absmax4", 1e6, accuracy=Metric(0.9, "share", "higher")),
+        record("generation", "fp16", 1e6, decode_tokens_per_s=Metric(9.0, "tok/s", "higher")),
+    ]
+    written = plot_tradeoffs(records, tmp_path / "quality")
+    assert [path.suffix for path in written] == [".svg", ".png"]
+    drawn = written[0].read_text()  # matplotlib leaves each text as a comment beside its outlines
+    for text in ("fp32", "nf4-g64", "absmax4", "perplexity, prose", "classification, prose", "weights (MiB)"):
+        assert f"<!-- {text} -->" in drawn, text
+    assert "fp16" not in drawn
+
+
+def test_without_any_quality_there_is_no_picture(tmp_path):
+    assert plot_tradeoffs([record("generation", "fp16", 1e6)], tmp_path / "quality") == []
+    assert list(tmp_path.iterdir()) == []
