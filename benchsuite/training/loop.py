@@ -80,8 +80,12 @@ def train(
         preprocess_logits_for_metrics=_loss_and_count if isinstance(rows[0]["labels"], list) else None,
     )
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_Bar)
-    found = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    shown = _Bar()
+    trainer.add_callback(shown)
+    try:
+        found = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        shown.close()
     for tracker in get_reporting_integration_callbacks(list(settings.track)):
         trainer.remove_callback(tracker)  # the final losses are metrics of the record
     return Trained(trainer, list(trainer.state.log_history), found.metrics["train_runtime"])
@@ -203,6 +207,12 @@ class _Bar(ProgressCallback):  # type: ignore[misc]
         if "eval_loss" in logs:
             line = f"epoch {state.epoch:g}, step {state.global_step}: validation loss {logs['eval_loss']:.4g}"
             self.training_bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        """End the bars that an error left open, so that its message has a line of its own."""
+        for shown in (self.prediction_bar, self.training_bar):
+            if shown is not None:
+                shown.close()
 
 
 def _loss_and_count(logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:

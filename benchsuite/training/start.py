@@ -137,5 +137,6 @@ def _tokenizer(directory: Path, module: Any) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     # which token a classifier reads its answer from is found by what follows it
-    module.config.pad_token_id = tokenizer.pad_token_id
+    for config in filter(None, (module.config, getattr(module, "generation_config", None))):
+        config.pad_token_id = tokenizer.pad_token_id
     return tokenizer
