@@ -35,6 +35,7 @@ from benchsuite.training import classify
 from benchsuite.training.features import class_features
 from benchsuite.training.loop import require_libraries
 from benchsuite.training.progress import bar
+from benchsuite.training.run_directory import require_same
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
 from benchsuite.training.start import Start, classifier, quiet_transformers
@@ -74,6 +75,8 @@ def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
         _once(recipe, recipe.baseline / METRICS["baseline"], lambda: _train(recipe))
     if not (recipe.baseline / METRICS["baseline"]).is_file():
         raise UsageError(f"{recipe.baseline} holds no finished baseline; run the step baseline first")
+    settings = recipe.settings.to_json()
+    require_same(recipe.baseline, settings if "baseline" in steps else {"context": settings["context"]})
     if "ptq" in steps:
         _scratch(recipe, recipe.baseline, INT8, recipe.output / "ptq-scratch-int8")
     if "bnb" in steps:
@@ -123,14 +126,14 @@ def _scratch(recipe: Recipe, source: Path, precision: str, directory: Path) -> N
     """Quantize the classifier in `source` with this project's own grids, measure it and write it in two forms."""
 
     def step() -> None:
-        start = classifier(str(source), recipe.splits.test.labels)
-        device = resolve_device(recipe.settings.device)
-        # the head of a few rows stays in full precision, as bitsandbytes leaves it too
-        coverage = precisions[precision].apply(start.module.base_model, device=device)
-        start.module.to(device)
-        record, text = _measured(recipe, start, precision)
         bits = "int8" if precision == INT8 else precision
         with new_directory(directory) as new:
+            start = classifier(str(source), recipe.splits.test.labels)
+            device = resolve_device(recipe.settings.device)
+            # the head of a few rows stays in full precision, as bitsandbytes leaves it too
+            coverage = precisions[precision].apply(start.module.base_model, device=device)
+            start.module.to(device)
+            record, text = _measured(recipe, start, precision)
             _write_quantized(start, source, precision, new / "quantized_model", f"model_{bits}.safetensors")
             record = _with_weights(record, new / "quantized_model")
             atomic_write(new / "classification_report_ptq.txt", text)

@@ -30,8 +30,19 @@ def claim(directory: Path, arguments: Mapping[str, Any], *, finished: str, resum
     if path.is_file():
         if not resume:
             raise OutputError(f"{directory} holds an unfinished run; go on with --resume, or name another directory")
-        _require_same(path, arguments)
+        require_same(directory, {**dict.fromkeys(_began_with(directory)), **arguments})
     write_json(path, dict(arguments))
+
+
+def require_same(directory: Path, arguments: Mapping[str, Any]) -> None:
+    """UsageError where the run in `directory` began with another value of one of the `arguments`."""
+    before, now = _began_with(directory), json.loads(json.dumps(dict(arguments)))
+    for key in sorted(now):
+        if before.get(key) != now[key]:
+            raise UsageError(
+                f"the run in {directory} began with {key} {before.get(key)!r}, not {now[key]!r}; "
+                "resume it with the same, or begin anew in another directory"
+            )
 
 
 def last_checkpoint(directory: Path) -> Path | None:
@@ -85,16 +96,10 @@ def _is_whole(file: Path) -> bool:
     return bool(file.stat().st_size == 8 + length + max(ends, default=0))
 
 
-def _require_same(path: Path, arguments: Mapping[str, Any]) -> None:
+def _began_with(directory: Path) -> dict[str, Any]:
+    path = directory / ARGUMENTS
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        began: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise FileFormatError(f"{path}: not JSON: {error}; start again in another directory") from error
-    now = json.loads(json.dumps(dict(arguments)))
-    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if differing:
-        key = differing[0]
-        raise UsageError(
-            f"the run in {path.parent} began with {key} {before.get(key)!r}, not {now.get(key)!r}; "
-            "resume it with the same, or begin anew in another directory"
-        )
+    return began

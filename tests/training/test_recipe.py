@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -129,6 +130,18 @@ def test_a_step_alone_needs_the_baseline(recipe, tmp_path):
     alone = Recipe(recipe.model, recipe.splits, SETTINGS, tmp_path / "out")
     with pytest.raises(UsageError, match="run the step baseline first"):
         run(alone, ("ptq",))
+
+
+@pytest.mark.parametrize(
+    ("changed", "steps", "message"),
+    [
+        ({"epochs": 3}, ("baseline", "ptq"), "began with epochs 2, not 3"),
+        ({"context": 16}, ("ptq",), "context 32, not 16"),
+    ],
+)
+def test_a_resumed_recipe_has_the_settings_that_its_baseline_began_with(recipe, changed, steps, message):
+    with pytest.raises(UsageError, match=message):
+        run(replace(recipe, settings=replace(SETTINGS, **changed), resume=True), steps)
 
 
 def test_other_test_texts_are_not_put_into_one_table(recipe):
