@@ -36,7 +36,7 @@ class Profile:
 
 EMBEDDED = ("prose", "arithmetic", "headlines", "instructions")
 PROFILES = {
-    "quick": Profile(("fp32", "absmax8-row", "bnb-nf4"), EMBEDDED, limit=16, rounds=8),
+    "quick": Profile(("fp32", "absmax8-row", "absmax4-g32"), EMBEDDED, limit=16, rounds=8),
     "default": Profile(
         ("fp32", "bf16", "fp16", "absmax8", "absmax8-row", "zeropoint8", "absmax4", "nf4-g64", "bnb-int8", "bnb-nf4"),
         EMBEDDED,
