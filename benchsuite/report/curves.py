@@ -18,6 +18,8 @@ def plot_losses(history: Sequence[Mapping[str, float]], stem: Path) -> list[Path
     Raises UnavailableError where matplotlib is not installed.
     """
     figure, axes = new_figure(6.4, 4.0)
+    from matplotlib.ticker import EngFormatter
+
     for key, label, style in (("loss", "train", {}), ("eval_loss", "validation", {"marker": "o"})):
         points = [(entry["epoch"], entry[key]) for entry in history if key in entry]
         if points:
@@ -29,6 +31,7 @@ def plot_losses(history: Sequence[Mapping[str, float]], stem: Path) -> list[Path
         tokens_an_epoch = seen[-1][1] / seen[-1][0]
         tokens = axes.secondary_xaxis("top", functions=(lambda x: x * tokens_an_epoch, lambda x: x / tokens_an_epoch))
         tokens.set_xlabel("tokens seen")
+        tokens.xaxis.set_major_formatter(EngFormatter())
     return save_figure(figure, stem)
 
 

@@ -5,7 +5,8 @@ Each step leaves one directory of OUT and needs only that of the baseline:
     baseline-MODEL-full/   the fine-tuned classifier, checkpoints, report, metrics_baseline.json, pictures
     ptq-scratch-int8/      report, metrics_ptq_scratch.json, ptq_scratch_summary.json, quantized_model/
     bnb-quantized/         reports, metrics_quant_bnb.json, MODEL-int8/, MODEL-nf4/
-    qat-PRECISION/         with `qat`: trained on for one epoch under that precision, quantized/; beside it
+    qat-PRECISION/         with `qat`: trained on for one epoch under that precision at a tenth of the learning rate,
+                           quantized/; beside it
     ptq-scratch-PRECISION/ the baseline in that precision, untrained
 """
 
@@ -117,7 +118,9 @@ def _train(recipe: Recipe) -> None:
 
 
 def _train_under(recipe: Recipe, precision: str | None, directory: Path) -> None:
-    settings = replace(recipe.settings, qat=precision, epochs=1, early_stopping=None)
+    # the weights are trained already: they are moved onto the grid, not learned anew
+    rate = recipe.settings.learning_rate / 10
+    settings = replace(recipe.settings, qat=precision, epochs=1, learning_rate=rate, early_stopping=None)
     start = classifier(str(recipe.baseline), recipe.splits.train.labels, seed=settings.seed)
     classify.run(start, recipe.splits, settings, directory, resume=recipe.resume, metrics_file="metrics_qat.json")
 
@@ -181,8 +184,8 @@ def _bnb_configs() -> Mapping[str, Any]:
 def _bnb_start(recipe: Recipe, config: Any) -> Start:
     """The baseline as transformers and bitsandbytes load it."""
     plain = classifier(str(recipe.baseline), recipe.splits.test.labels)
-    # it says at every product that float32 is cast
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    # it says at every product that float32 is cast, and asks for a package of kernels
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with quiet_transformers():
         module = transformers.AutoModelForSequenceClassification.from_pretrained(
             recipe.baseline,

@@ -154,3 +154,22 @@ def test_a_full_disk_keeps_the_checkpoints_that_were_finished(instruct, tmp_path
     assert run_directory.last_checkpoint(tmp_path / "OUT") == tmp_path / "OUT" / "checkpoint-7"
     instruct("--epochs", "2", "--resume")
     assert (tmp_path / "OUT" / "metrics.json").is_file()
+
+
+def test_a_tracker_has_the_losses_of_the_run_and_all_that_was_found(two_layers, labelled, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    command = ["finetune", str(labelled), "--model", str(two_layers), "--epochs", "2", *FAST]
+    main([*command, "--track", "tensorboard", "-o", out(tmp_path)])
+    tags = {"scalars": set(), "images": set()}
+    for file in (tmp_path / "OUT" / "runs").rglob("events.out.tfevents.*"):
+        events = accumulator.EventAccumulator(str(file))
+        events.Reload()
+        for kind, found in tags.items():
+            found.update(events.Tags()[kind])
+    assert {"train/loss", "eval/loss", "accuracy", "accuracy_low", "macro_f1", "samples_per_s"} <= tags["scalars"]
+    assert tags["images"] == {"loss", "confusion"}
+
+
+def test_a_tracker_that_is_not_there_is_named_before_the_directory_is_begun(instruct, tmp_path, capsys):
+    assert error_of(capsys, instruct, "--track", "tensorbord")[0] == 2
+    assert not (tmp_path / "OUT").exists()
