@@ -11,6 +11,7 @@ from typing import Any
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import TASKS, Task
+from benchsuite.data.files import named_by_task
 from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.models import models
 from benchsuite.quant.precision import precisions
@@ -134,7 +135,7 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
 
     Raises UsageError for a value that cannot be, naming the nearest known names.
     """
-    known = ("profile", "model", "precision", "dataset", "attention", "batch-size", "device", "limit")
+    known = ("profile", "model", "precision", "dataset", "task", "attention", "batch-size", "device", "limit")
     for key in settings.keys() - {*known, "budgets"}:
         raise UnknownNameError("setting in [tool.benchsuite]", key, known)
     given = {**settings, **{key: value for key, value in options.items() if value not in (None, [])}}
@@ -146,7 +147,7 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
         profile=name,
         models=models.select(_texts(given, "model") or ["tiny"]),
         precisions=_reference_first(precisions.select(_texts(given, "precision") or profile.precisions)),
-        datasets=datasets.select(_texts(given, "dataset") or profile.datasets),
+        datasets=datasets.select(named_by_task(_texts(given, "dataset"), given.get("task")) or profile.datasets),
         attentions=tuple(_texts(given, "attention")) or ("sdpa",),
         batch_sizes=tuple(_count(size, "batch-size") for size in _texts(given, "batch-size")) or None,
         device=str(given.get("device", "auto")),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchsuite.session import RunningCell, Session
 
 AXES = ("model", "precision", "dataset", "attention", "batch_size")
-OPTIONS = ("model", "precision", "dataset", "attention", "batch_size", "device", "limit", "profile")
+OPTIONS = ("model", "precision", "dataset", "task", "attention", "batch_size", "device", "limit", "profile")
 MATRIX = pytest.StashKey["Matrix"]()
 SESSION = pytest.StashKey["Session"]()
 
@@ -32,7 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     several = {"action": "append", "default": [], "metavar": "NAMES"}
     group.addoption("--model", help="models: names, comma lists, globs, hub ids, directories, random:NAME", **several)
     group.addoption("--precision", help="precisions: names, comma lists, globs", **several)
-    group.addoption("--dataset", help="datasets: names, comma lists, globs", **several)
+    group.addoption("--dataset", help="datasets: names, comma lists, globs, files of your own", **several)
+    group.addoption(
+        "--task", metavar="TASK", help="what a file of --dataset holds: lm, exact-match, classification, instructions"
+    )
     group.addoption("--attention", help="eager, sdpa, flash (the flash kernel forced)", **several)
     group.addoption("--batch-size", help="batch sizes, instead of each question's own", **several)
     group.addoption("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
@@ -46,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--baseline", metavar="FILE", help="a benchmark file (or its name in the storage): a cell that regressed fails"
     )
     group.addoption("--track", help="wandb, tensorboard or trackio: send every cell there at the end", **several)
+    group.addoption("--samples", metavar="DIR", help="write every prompt, answer and score here: a .jsonl file a cell")
     group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
 
 

@@ -13,11 +13,12 @@ from rich.console import Console
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
-from benchsuite.matrix import Matrix, read_settings
+from benchsuite.evals.samples import samples_directory, write_samples
+from benchsuite.matrix import REFERENCE, Matrix, read_settings
 from benchsuite.measure.cell import Measurement, quantizing
 from benchsuite.measure.machine import resolve_device
 from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
-from benchsuite.measure.resident import Loaded, Resident, apply_precision
+from benchsuite.measure.resident import Loaded, Resident, apply_precision, load
 from benchsuite.models import models
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
@@ -32,6 +33,8 @@ from benchsuite.verdicts.storage import find_files
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
+
+    from benchsuite.evals.evaluation import Evaluation
 
 MODEL_AXES = ("model", "precision", "attention")
 CLOCK_BUDGET_S = 120.0  # slow work is repeated less often than the profile says
@@ -53,6 +56,7 @@ class Session:
         self._peaks: dict[Job, dict[Work, Peak]] = {}
         self._records: dict[str, Record] = {}
         self._baseline, self._policy = _read_baseline(config)
+        self.samples = samples_directory(config.option.samples)
 
     def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
         """The model in that precision, loaded now unless it is resident."""
@@ -152,9 +156,31 @@ class RunningCell:
         measurement.identify(self._loaded(), examples)
         if not models[self._point["model"]].random:
             with self._session.progress.showing(measurement.cell.label()) as step:
-                measurement.evaluate(model, examples, step)
+                found = measurement.evaluate(model, examples, step)
+            self._write_samples(found)
         run = measurement.time_work(model, examples, self.clock)
         measurement.gauge_memory(model, run, lambda: self._session.peak(self._point))
+        self._finish()
+
+    def measure_divergence(self, model: LanguageModel, examples: Examples) -> None:
+        """How far the predictions stray from those of the reference precision; both models are resident for it."""
+        from benchsuite.evals import divergence
+
+        measurement, point = self._measurement, self._point
+        if models[point["model"]].random:
+            raise UnavailableError(f"{point['model']} has random weights, and with them no quality to lose")
+        measurement.identify(self._loaded(), examples)
+        with self._session.progress.showing(measurement.cell.label()) as step:
+            reference, _ = load(point["model"], REFERENCE, self._session.device, point["attention"])
+
+            def run() -> Evaluation:
+                return divergence.evaluate(
+                    model, examples, reference=reference, batch_size=measurement.cell.batch_size, progress=step
+                )
+
+            found = self._benchmark.pedantic(run, rounds=1)  # type: ignore[no-untyped-call]
+        measurement.keep(found, examples)
+        self._write_samples(found)
         self._finish()
 
     def measure_generation(self, model: LanguageModel) -> None:
@@ -210,6 +236,10 @@ class RunningCell:
             self._benchmark.pedantic(run, setup=setup, rounds=rounds)  # type: ignore[no-untyped-call]
         stats = self._benchmark.stats
         return list(stats.stats.data) if stats else [first]  # no statistics with --benchmark-disable
+
+    def _write_samples(self, found: Evaluation) -> None:
+        if self._session.samples:
+            write_samples(self._session.samples, self._measurement.cell, found.items)
 
     def _loaded(self) -> Loaded:
         point = self._point

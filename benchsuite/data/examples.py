@@ -78,6 +78,11 @@ class Examples:
     limited: int | None = None
     excluded: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def where(self) -> str:
+        """What an error about an item begins with."""
+        return f"{self.dataset} ({self.split})"
+
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of everything that is scored: items, labels and shots."""
         held = [self.task, self.labels, [asdict(shot) for shot in self.shots], [asdict(item) for item in self.items]]

@@ -7,7 +7,7 @@
 | `classification` | `text`, `label` (the name of the class) |
 | `instructions` | `instruction`, `output`, and `input` where there is one |
 
-Other columns are ignored. A file is one split, `test`.
+Other columns are ignored. A file is one split, `test`. Its name in the registry says the task: `lm:notes.jsonl`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from benchsuite.data import datasets
 from benchsuite.data.examples import (
     TASKS,
     Document,
@@ -41,12 +42,38 @@ COLUMNS: dict[Task, tuple[str, ...]] = {
     "classification": ("text", "label"),
     "instructions": ("instruction", "output"),
 }
+_QUALIFIED = re.compile(rf"({'|'.join(TASKS)}):(.+)")
 _FINAL_NUMBER = re.compile(r"#### \S+\s*\Z")
 
 
 def is_file(name: str) -> bool:
     """Whether a dataset's name means a file: it ends as one of those that can be read."""
     return name.endswith(SUFFIXES)
+
+
+def named_by_task(names: Sequence[str], task: str | None) -> list[str]:
+    """Names of datasets, files among them as the registry knows them; a .txt file can only be for lm.
+
+    Raises UsageError for a file whose task is not said, or a task that no file is there for.
+    """
+    files = {name for name in names if not _QUALIFIED.fullmatch(name) and (is_file(name) or Path(name).is_file())}
+    if task and not files:
+        raise UsageError(f"--task {task} says what the rows of a file are, but no file is named; add --dataset PATH")
+    if task and task not in TASKS:
+        raise UnknownNameError("task", task, TASKS)
+    return [f"{_task_of(name, task)}:{name}" if name in files else name for name in names]
+
+
+def _task_of(name: str, task: str | None) -> str:
+    if task or name.endswith(".txt"):
+        return task or "lm"
+    known = "; ".join(f"{each} ({_named(each)})" for each in TASKS)
+    raise UsageError(f"dataset {name}: say with --task what its rows are: {known}")
+
+
+@datasets.family(_QUALIFIED.pattern)
+def _own(match: re.Match[str]) -> Source:
+    return source(Path(match[2]).expanduser(), cast("Task", match[1]))
 
 
 def source(path: Path, task: Task) -> Source:

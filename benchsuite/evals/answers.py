@@ -87,13 +87,14 @@ def scored(
     prompts: Prompts,
     answers: Sequence[Sequence[int]],
     *,
+    where: str = "the answers",
     batch_size: int,
     progress: Progress = quiet,
 ) -> tuple[list[Scored], int]:
     """The log-likelihood of the tokens of each of `answers`, given its prompt.
 
-    Also the number of prompts that lost their beginning for it, beyond those that had lost it before. Raises DataError
-    for an answer that is longer than the context.
+    Also the number of prompts that lost their beginning for it, beyond those that had lost it before. Raises DataError,
+    naming `where` (dataset and split) and row, for an answer without a token or longer than the context.
     """
     fits = model.n_positions + 1  # the last token is only predicted
     found: dict[int, Scored] = {}
@@ -103,8 +104,11 @@ def scored(
         alone: dict[int, Sequenced] = {}
         for index in indices:
             row, answer = prompts.rows[index], answers[index]
-            if len(answer) >= fits:
-                raise DataError(f"row {index}: an answer of {len(answer)} tokens; {fits - 1} fit the model's context")
+            if not 0 < len(answer) < fits:
+                raise DataError(
+                    f"{where}, row {index}: an answer of {len(answer)} tokens; "
+                    f"at least one is needed and {fits - 1} fit the model's context"
+                )
             if len(prefix) + len(row) + len(answer) <= fits:
                 behind[index] = Sequenced([*row, *answer], len(row))
             else:

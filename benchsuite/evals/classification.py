@@ -178,14 +178,15 @@ def _order(model: Classifier, examples: Examples) -> list[int]:
 
 def _texts(examples: Examples) -> list[LabelledText]:
     texts = [item for item in examples.items if isinstance(item, LabelledText)]
-    where = f"{examples.dataset} ({examples.split})"
     if not texts:
-        raise DataError(f"{where}: no texts to classify")
+        raise DataError(f"{examples.where}: no texts to classify")
     for row, item in enumerate(texts):
         if not 0 <= item.label < len(examples.labels):
-            raise DataError(f"{where}, row {row}: label {item.label}; the classes are 0 to {len(examples.labels) - 1}")
+            raise DataError(
+                f"{examples.where}, row {row}: label {item.label}; the classes are 0 to {len(examples.labels) - 1}"
+            )
         if not item.text.strip():
-            raise DataError(f"{where}, row {row}: an empty text")
+            raise DataError(f"{examples.where}, row {row}: an empty text")
     return texts
 
 

@@ -72,7 +72,12 @@ def evaluate(
                 float(np.sqrt(np.square(change).mean())), "probability", "lower", n=change.size
             ),
         },
-        protocol={"window": context, "stride": context, "separator": SEPARATOR, "reference": reference.fingerprint},
+        protocol={
+            "window": context,
+            "stride": context,
+            "separator": SEPARATOR,
+            "reference": "the same weights" if reference.fingerprint == model.fingerprint else reference.fingerprint,
+        },
         items=tuple(
             {
                 "prompt": model.tokenizer.decode(stream[window.begin : window.first]),

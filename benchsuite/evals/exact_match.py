@@ -58,6 +58,7 @@ def evaluate(
         model,
         prompts,
         wanted_tokens,
+        where=examples.where,
         batch_size=batch_size,
         progress=lambda done, _: progress(len(problems) + done, steps),
     )
@@ -133,12 +134,11 @@ def normalised(answer: str) -> str:
 
 def _problems(examples: Examples) -> list[Problem]:
     problems = [item for item in examples.items if isinstance(item, Problem)]
-    where = f"{examples.dataset} ({examples.split})"
     if not problems:
-        raise DataError(f"{where}: no problems to answer")
+        raise DataError(f"{examples.where}: no problems to answer")
     for row, problem in enumerate(problems):
         if not problem.answer.strip() or not problem.question.strip():
-            raise DataError(f"{where}, row {row}: an empty question or answer")
+            raise DataError(f"{examples.where}, row {row}: an empty question or answer")
     return problems
 
 

@@ -53,6 +53,7 @@ def evaluate(
         model,
         prompts,
         wanted_tokens,
+        where=examples.where,
         batch_size=batch_size,
         progress=lambda done, _: progress(len(asked) + done, steps),
     )
@@ -125,12 +126,11 @@ def token_f1(answer: str, expected: str) -> float:
 
 def _instructions(examples: Examples) -> list[Instruction]:
     asked = [item for item in examples.items if isinstance(item, Instruction)]
-    where = f"{examples.dataset} ({examples.split})"
     if not asked:
-        raise DataError(f"{where}: no instructions to answer")
+        raise DataError(f"{examples.where}: no instructions to answer")
     for row, item in enumerate(asked):
         if not item.instruction.strip() or not item.output.strip():
-            raise DataError(f"{where}, row {row}: an empty instruction or output")
+            raise DataError(f"{examples.where}, row {row}: an empty instruction or output")
     return asked
 
 

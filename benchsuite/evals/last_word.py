@@ -24,8 +24,8 @@ def evaluate(
 
     A passage longer than the context loses its beginning (counted).
     """
-    prompts, endings = _prompts(model, documents)
-    found, _ = scored(model, prompts, endings, batch_size=batch_size, progress=progress)
+    prompts, endings = _prompts(model, documents, examples.where)
+    found, _ = scored(model, prompts, endings, where=examples.where, batch_size=batch_size, progress=progress)
     right = [bool(item.greedy.all()) for item in found]
     return Evaluation(
         {
@@ -53,9 +53,9 @@ def evaluate(
     )
 
 
-def work(model: LanguageModel, documents: Sequence[Document], *, batch_size: int) -> Work:
+def work(model: LanguageModel, examples: Examples, documents: Sequence[Document], *, batch_size: int) -> Work:
     """The endings of the first batch of passages; `tokens` are those of the passages."""
-    prompts, endings = _prompts(model, documents[:batch_size])
+    prompts, endings = _prompts(model, documents[:batch_size], examples.where)
 
     def run() -> None:
         scored(model, prompts, endings, batch_size=batch_size)
@@ -64,12 +64,16 @@ def work(model: LanguageModel, documents: Sequence[Document], *, batch_size: int
 
 
 def _before(document: Document) -> str:
-    if not document.text.endswith(document.ending) or document.text == document.ending:
-        raise DataError(f"the text {document.text[:40]!r}… does not end in {document.ending!r} behind something else")
     return document.text.removesuffix(document.ending)
 
 
-def _prompts(model: LanguageModel, documents: Sequence[Document]) -> tuple[Prompts, list[list[int]]]:
+def _prompts(model: LanguageModel, documents: Sequence[Document], where: str) -> tuple[Prompts, list[list[int]]]:
+    for row, document in enumerate(documents):
+        if not document.ending or not document.text.endswith(document.ending) or not _before(document):
+            raise DataError(
+                f"{where}, row {row}: {document.text[:40]!r} does not end in {document.ending!r} behind other text; "
+                "a word is predicted from what stands before it"
+            )
     texts = [_before(document) for document in documents]
     endings = continuations(model, texts, [document.ending for document in documents])
     return tokenized(model, texts, common="", room=max(map(len, endings)) - 1), endings

@@ -105,7 +105,7 @@ def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
     """One batch of windows of `token`, scored whole."""
     documents = _documents(examples)
     if documents[0].ending:
-        return last_word.work(model, documents, batch_size=batch_size)
+        return last_word.work(model, examples, documents, batch_size=batch_size)
     stream, _ = joined(model, examples)
     windows = sliding(len(stream), model.n_positions, model.n_positions)[:batch_size]
     sequences = [_sequenced(stream, window) for window in windows]
@@ -120,7 +120,7 @@ def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
 def _documents(examples: Examples) -> list[Document]:
     documents = [item for item in examples.items if isinstance(item, Document) and item.text.strip()]
     if not documents:
-        raise DataError(f"{examples.dataset} ({examples.split}): no document with text; there is nothing to score")
+        raise DataError(f"{examples.where}: no document with text; there is nothing to score")
     return documents
 
 
@@ -133,7 +133,10 @@ def joined(model: LanguageModel, examples: Examples) -> tuple[list[int], NDArray
     texts = [SEPARATOR.join(document.rows or (document.text,)) for document in documents]
     stream, starts = model.tokenizer.encode_with_starts(SEPARATOR.join(texts))
     if len(stream) < 2:
-        raise DataError(f"the text has {len(stream)} token; the first one is never scored, so at least two are needed")
+        raise DataError(
+            f"{examples.where}: the text has {len(stream)} token; "
+            "the first one is never scored, so at least two are needed"
+        )
     begins = [0, *accumulate(len(text) + len(SEPARATOR) for text in texts[:-1])]
     return stream, np.array([bisect.bisect_right(begins, start) - 1 for start in starts], dtype=np.int64)
 

@@ -71,11 +71,15 @@ class Measurement:
         found: Evaluation = evaluation_for(examples.task).evaluate(
             model, examples, batch_size=self.cell.batch_size, progress=progress
         )
+        self.keep(found, examples)
+        return found
+
+    def keep(self, found: Evaluation, examples: Examples) -> None:
+        """Take over what an evaluation found."""
         self.metrics |= found.metrics
         self.protocol |= {**found.protocol, "limit": examples.limited}
         self.samples += found.samples
         self.excluded |= dict(found.excluded)
-        return found
 
     def time_work(self, model: LanguageModel, examples: Examples, clock: Clock) -> Callable[[], Any]:
         """Speed: rounds of one representative batch of the evaluation; returns that batch for other gauges."""

@@ -15,12 +15,13 @@ from benchsuite.record import Cell, Metric, Record
 # the one figure that stands for a question's quality, and the one that stands for its speed
 QUALITY = {
     "perplexity": "perplexity",
+    "divergence": "kl_mean",
     "exact_match": "exact_match",
     "classification": "accuracy",
     "instructions": "exact_match",
 }
 SPEED = {"generation": "decode_tokens_per_s", "quantizing": "quantizing_s"}
-NAMES = {"perplexity": "ppl", "exact_match": "exact match", "accuracy": "accuracy"}
+NAMES = {"perplexity": "ppl", "kl_mean": "nats KL", "exact_match": "exact match", "accuracy": "accuracy"}
 
 
 def print_summary(records: Sequence[Record], console: Console) -> None:

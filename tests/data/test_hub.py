@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from benchsuite.data import datasets
 from benchsuite.data.examples import Document
 from benchsuite.data.hub import last_word
+from benchsuite.data.wikitext import pages
 from benchsuite.errors import UnavailableError
+from benchsuite.evals import perplexity
+from benchsuite.models.resolve import TINY, load_directory
 
 
 def test_wikitext2_is_62_pages_of_4358_rows(hub_cache: Path) -> None:
@@ -42,3 +46,58 @@ def test_what_is_not_in_reach_says_what_was_tried_and_what_to_do(hub_cache: Path
 @pytest.mark.parametrize(("text", "word"), [("He said no", " no"), ("He said  no", "  no"), ("No", "No")])
 def test_the_last_word_begins_with_the_white_space_before_it(text: str, word: str) -> None:
     assert last_word(text) == word
+
+
+def in_cache(home: Path, hub_id: str, config: str, rows: list[str]) -> None:
+    """A split of texts as `datasets` keeps it in its cache."""
+    import datasets as hub
+    from datasets.arrow_writer import ArrowWriter
+
+    name = hub_id.split("/")[1]
+    folder = home / "datasets" / hub_id.replace("/", "___") / config / "0.0.0" / "mirror"
+    folder.mkdir(parents=True)
+    writer = ArrowWriter(path=str(folder / f"{name}-test.arrow"), features=hub.Features({"text": hub.Value("string")}))
+    for row in rows:
+        writer.write({"text": row})
+    writer.finalize()
+    info = {
+        "features": {"text": {"dtype": "string", "_type": "Value"}},
+        "builder_name": "parquet",
+        "dataset_name": name,
+        "config_name": config,
+        "version": {"version_str": "0.0.0", "major": 0, "minor": 0, "patch": 0},
+        "splits": {"test": {"name": "test", "num_examples": len(rows), "dataset_name": name}},
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of datasets, and no network."""
+    import datasets as hub
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(hub.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def test_lambada_is_its_passages_with_the_last_word_as_what_is_scored(cache: Path) -> None:
+    in_cache(cache, "EleutherAI/lambada_openai", "default", ["He came and went away", "She said no"])
+    examples = datasets["lambada"].load("test", None)
+    assert examples.items == (
+        Document("He came and went away", ending=" away"),
+        Document("She said no", ending=" no"),
+    )
+    found = perplexity.evaluate(load_directory(TINY, "tiny"), examples, batch_size=2).metrics
+    assert found["perplexity"].unit == "ppl/word"
+    assert found["accuracy"].n == 2
+
+
+def test_wikitext103_is_read_as_wikitext2_is(cache: Path) -> None:
+    rows = ["", " = One = \n", "", " Some text . \n", " = Two = \n", " More . \n"]
+    in_cache(cache, "Salesforce/wikitext", "wikitext-103-raw-v1", rows)
+    examples = datasets["wikitext103"].load("test", 1)
+    assert (examples.dataset, examples.limited) == ("wikitext103", 1)
+    assert examples.items == pages(rows)[:1]

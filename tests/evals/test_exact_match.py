@@ -129,7 +129,7 @@ def test_an_empty_question_or_answer_is_named_by_row(model: Any, problem: Proble
 
 
 def test_an_answer_longer_than_the_context_is_named_by_row(model: Any) -> None:
-    with pytest.raises(DataError, match="row 4"):
+    with pytest.raises(DataError, match=r"sums \(test\), row 4: an answer of"):
         exact_match.evaluate(model, problems((*PROBLEMS, Problem("1?", "1" * 200))), batch_size=2)
 
 

@@ -46,7 +46,7 @@ def test_an_ending_is_right_where_each_of_its_tokens_is_the_most_likely_one(mode
     assert found.metrics["accuracy"].evidence.outcomes.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("document", [Document("a b", ending=" c"), Document(" b", ending=" b")])
-def test_an_ending_that_ends_nothing_is_an_error(model: Any, document: Document) -> None:
-    with pytest.raises(DataError, match="does not end"):
-        perplexity.evaluate(model, passages(document), batch_size=1)
+@pytest.mark.parametrize("document", [Document("a b", ending=" c"), Document(" b", ending=" b"), Document("a b")])
+def test_an_ending_with_nothing_before_it_is_named_by_row(model: Any, document: Document) -> None:
+    with pytest.raises(DataError, match=r"passages \(test\), row 1: .* does not end"):
+        perplexity.evaluate(model, passages(passage(TEXTS[0]), document), batch_size=1)

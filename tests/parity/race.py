@@ -1,6 +1,7 @@
 """Our evaluations beside lm-evaluation-harness and `model.generate`, in turns, each in a fresh process.
 
     python tests/parity/race.py wikitext2 --model DIR     all documents of WikiText-2 test, against the harness
+    python tests/parity/race.py windows --model DIR       token perplexity at two strides, against transformers alone
     python tests/parity/race.py gsm8k --model DIR         100 five-shot problems, 64 tokens each, against model.generate
 
 Seconds are the median of the rounds without loading; the peak is that of the whole process. Needs the data in the
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -28,12 +30,18 @@ PROBLEMS = 100
 Side = Callable[[Path, int], tuple[Callable[[], Any], Callable[[Any], str]]]  # (run, what to call its result)
 
 
+def ours(path: Path) -> Any:
+    """The model as `pytest bench` has it."""
+    from benchsuite.measure.resident import load
+
+    return load(str(path.resolve()), "fp32", "cpu", "sdpa")[0]
+
+
 def wikitext2_ours(path: Path, batch_size: int) -> Any:
     from benchsuite.data import datasets
     from benchsuite.evals import perplexity
-    from benchsuite.models.resolve import load_directory
 
-    model, examples = load_directory(path, path.name), datasets["wikitext2"].load("test", None)
+    model, examples = ours(path), datasets["wikitext2"].load("test", None)
     return (
         lambda: perplexity.evaluate(model, examples, batch_size=batch_size, protocols=("document",)),
         lambda found: f"word perplexity {found.metrics['word_perplexity'].value:.6f}",
@@ -65,6 +73,60 @@ def wikitext2_theirs(path: Path, batch_size: int) -> Any:
     )
 
 
+def windows_ours(path: Path, batch_size: int) -> Any:
+    from benchsuite.data import datasets
+    from benchsuite.evals import perplexity
+
+    model, examples = ours(path), datasets["wikitext2"].load("test", None)
+
+    def name(found: Any) -> str:
+        values = [found.metrics[name].value for name in ("perplexity", "perplexity_stride512")]
+        return f"{found.details['tokens']} tokens, perplexity {values[0]:.6f}, at stride 512 {values[1]:.6f}"
+
+    return (
+        lambda: perplexity.evaluate(model, examples, batch_size=batch_size, protocols=("token", "stride512")),
+        name,
+    )
+
+
+def windows_theirs(path: Path, batch_size: int) -> Any:
+    import torch
+    import transformers
+
+    from benchsuite.data.hub import fetch
+    from benchsuite.models.tokenizer import load_tokenizer
+
+    model = transformers.GPT2LMHeadModel.from_pretrained(path, dtype=torch.float32).eval()
+    ids = load_tokenizer(path).encode("\n\n".join(fetch("Salesforce/wikitext", "wikitext-2-raw-v1", "test")["text"]))
+    context = model.config.n_positions
+
+    def run() -> list[float]:
+        return [sliding_perplexity(model, ids, context, stride) for stride in (context, 512)]
+
+    return run, lambda found: f"{len(ids)} tokens, perplexity {found[0]:.6f}, at stride 512 {found[1]:.6f}"
+
+
+def sliding_perplexity(model: Any, ids: list[int], context: int, stride: int) -> float:
+    """The loop of transformers' documentation, "Perplexity of fixed-length models"."""
+    import torch
+
+    nll_sum, n_tokens, prev_end_loc = 0.0, 0, 0
+    for begin_loc in range(0, len(ids), stride):
+        end_loc = min(begin_loc + context, len(ids))
+        input_ids = torch.tensor([ids[begin_loc:end_loc]])
+        target_ids = input_ids.clone()
+        target_ids[:, : -(end_loc - prev_end_loc)] = -100
+        with torch.no_grad():
+            loss = model(input_ids, labels=target_ids).loss
+        num_loss_tokens = int((target_ids != -100).sum()) - 1
+        nll_sum += float(loss) * num_loss_tokens
+        n_tokens += num_loss_tokens
+        prev_end_loc = end_loc
+        if end_loc == len(ids):
+            break
+    return math.exp(nll_sum / n_tokens)
+
+
 def _prompts(path: Path) -> tuple[Any, list[list[int]]]:
     from benchsuite.data import datasets
     from benchsuite.data.prompts import exact_match_prompt
@@ -84,9 +146,8 @@ def gsm8k_ours(path: Path, batch_size: int) -> Any:
     from benchsuite.data.prompts import exact_match_prompt
     from benchsuite.evals.answers import tokenized
     from benchsuite.models.language_model import generate
-    from benchsuite.models.resolve import load_directory
 
-    model, (examples, rows) = load_directory(path, path.name), _prompts(path)
+    model, (examples, rows) = ours(path), _prompts(path)
     texts = [exact_match_prompt(item, examples.shots) for item in examples.items]
     prompts = tokenized(model, texts, common=exact_match_prompt(Problem("", ""), examples.shots), room=NEW_TOKENS)
 
@@ -130,6 +191,7 @@ def gsm8k_theirs(path: Path, batch_size: int) -> Any:
 
 SIDES: dict[str, dict[str, Side]] = {
     "wikitext2": {"benchsuite": wikitext2_ours, "lm-eval": wikitext2_theirs},
+    "windows": {"benchsuite": windows_ours, "transformers": windows_theirs},
     "gsm8k": {"benchsuite": gsm8k_ours, "model.generate": gsm8k_theirs},
 }
 
