@@ -3,6 +3,6 @@
 import pytest
 
 
-@pytest.mark.benchsuite(batch_sizes=(1, 8))
+@pytest.mark.benchsuite(batch_sizes=(1, 8), engines=True)
 def test_generation(cell, model):
     cell.measure_generation(model)

@@ -12,6 +12,7 @@ from typing import Any
 from benchsuite.data import datasets
 from benchsuite.data.examples import TASKS, Task
 from benchsuite.data.files import named_by_task
+from benchsuite.engines import ENGINES
 from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.models import models
 from benchsuite.quant.precision import precisions
@@ -51,12 +52,14 @@ PROFILES = {
 @dataclass(frozen=True)
 class Question:
     """What a bench test's marker says: the task whose datasets it runs over (None: no dataset), its batch sizes,
-    whether the reference precision is one of its cells, and the only precisions that it knows (None: all)."""
+    whether the reference precision is one of its cells, the only precisions that it knows (None: all), and whether
+    other engines than ours are asked too."""
 
     task: Task | None = None
     batch_sizes: tuple[int, ...] = (8,)
     reference: bool = True
     precisions: tuple[str, ...] | None = None
+    engines: bool = False
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in TASKS:
@@ -72,6 +75,7 @@ class Point:
     dataset: str | None
     attention: str
     batch_size: int
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Matrix:
     precisions: tuple[str, ...]
     datasets: tuple[str, ...]
     attentions: tuple[str, ...]
+    engines: tuple[str, ...]
     batch_sizes: tuple[int, ...] | None  # None: each question's own
     device: str
     limit: int | None
@@ -91,11 +96,16 @@ class Matrix:
     def points(self, question: Question) -> Iterator[Point]:
         """The points of a question, at its own batch sizes unless told otherwise."""
         chosen = [name for name in self.datasets if datasets[name].task == question.task] if question.task else [None]
-        for model, attention, precision, dataset, batch_size in itertools.product(
-            self.models, self.attentions, self.precisions, chosen, self.batch_sizes or question.batch_sizes
+        engines = [name for name in self.engines if question.engines or name == "native"]
+        for model, attention, precision, engine, dataset, batch_size in itertools.product(
+            self.models, self.attentions, self.precisions, engines, chosen, self.batch_sizes or question.batch_sizes
         ):
-            if (question.reference or precision != REFERENCE) and precision in (question.precisions or (precision,)):
-                yield Point(model, precision, dataset, attention, batch_size)
+            wanted = precision in (question.precisions or (precision,)) and (
+                question.reference or precision != REFERENCE
+            )
+            # other engines choose their attention themselves: one cell of them is enough
+            if wanted and (engine == "native" or attention == self.attentions[0]):
+                yield Point(model, precision, dataset, attention, batch_size, engine)
 
     def identify(self, point: Point, question: Question) -> str:
         """`model-precision-dataset`, then what else varies; stable whatever the order of options."""
@@ -104,14 +114,17 @@ class Matrix:
             parts.append(point.attention)
         if len(self.batch_sizes or question.batch_sizes) > 1:
             parts.append(f"batch{point.batch_size}")
+        if point.engine != "native":
+            parts.append(point.engine)
         return "-".join(filter(None, parts))
 
-    def order(self, params: Mapping[str, Any]) -> tuple[int, int, int]:
+    def order(self, params: Mapping[str, Any]) -> tuple[int, int, int, int]:
         """Where a cell's model stands in the run: one quantized model after the other, the reference first."""
         return (
             self.models.index(params["model"]),
             self.attentions.index(params["attention"]),
             self.precisions.index(params["precision"]),
+            self.engines.index(params["engine"]),
         )
 
 
@@ -135,7 +148,7 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
 
     Raises UsageError for a value that cannot be, naming the nearest known names.
     """
-    known = ("profile", "model", "precision", "dataset", "task", "attention", "batch-size", "device", "limit")
+    known = ("profile", "model", "precision", "dataset", "task", "attention", "engine", "batch-size", "device", "limit")
     for key in settings.keys() - {*known, "budgets"}:
         raise UnknownNameError("setting in [tool.benchsuite]", key, known)
     given = {**settings, **{key: value for key, value in options.items() if value not in (None, [])}}
@@ -149,6 +162,7 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
         precisions=_reference_first(precisions.select(_texts(given, "precision") or profile.precisions)),
         datasets=datasets.select(named_by_task(_texts(given, "dataset"), given.get("task")) or profile.datasets),
         attentions=tuple(_texts(given, "attention")) or ("sdpa",),
+        engines=tuple(_texts(given, "engine")) or ("native",),
         batch_sizes=tuple(_count(size, "batch-size") for size in _texts(given, "batch-size")) or None,
         device=str(given.get("device", "auto")),
         limit=_count(given["limit"], "limit") if "limit" in given else profile.limit,
@@ -157,6 +171,9 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
     for attention in matrix.attentions:
         if attention not in ATTENTIONS:
             raise UnknownNameError("attention", attention, ATTENTIONS)
+    for engine in matrix.engines:
+        if engine not in ENGINES:
+            raise UnknownNameError("engine", engine, ENGINES)
     if not matrix.models:
         raise UsageError("no model is selected; name one with --model")
     for chosen, kind in ((matrix.models, "models"), (matrix.datasets, "datasets")):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from benchsuite.matrix import Matrix
     from benchsuite.session import RunningCell, Session
 
-AXES = ("model", "precision", "dataset", "attention", "batch_size")
-OPTIONS = ("model", "precision", "dataset", "task", "attention", "batch_size", "device", "limit", "profile")
+AXES = ("model", "precision", "dataset", "attention", "batch_size", "engine")
+OPTIONS = ("model", "precision", "dataset", "task", "attention", "batch_size", "engine", "device", "limit", "profile")
 MATRIX = pytest.StashKey["Matrix"]()
 SESSION = pytest.StashKey["Session"]()
 
@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--attention", help="eager, sdpa, flash (the flash kernel forced)", **several)
     group.addoption("--batch-size", help="batch sizes, instead of each question's own", **several)
+    group.addoption(
+        "--engine",
+        help="generation: native, native-compiled, transformers, ctranslate2, llama-cpp, onnxruntime",
+        **several,
+    )
     group.addoption("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
     group.addoption("--limit", metavar="N", help="at most N examples of each dataset; the record says so")
     group.addoption("--profile", metavar="NAME", help="quick, default or full: what is measured where nothing is said")
@@ -50,6 +55,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--track", help="wandb, tensorboard or trackio: send every cell there at the end", **several)
     group.addoption("--samples", metavar="DIR", help="write every prompt, answer and score here: a .jsonl file a cell")
+    group.addoption(
+        "--profile-cells", nargs="?", const=".benchmarks/profiles", metavar="DIR",
+        help="write a trace, a table of operators and the roofline of each cell there (default: .benchmarks/profiles)",
+    )  # fmt: skip
     group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
 
 
@@ -57,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "benchsuite(task, batch_sizes, reference, precisions): a question of the matrix (benchsuite.matrix.Question)",
+        "benchsuite(task, batch_sizes, reference, precisions, engines): a question (benchsuite.matrix.Question)",
     )
 
 
@@ -155,8 +164,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.fixture
-def model(request: pytest.FixtureRequest, precision: str, attention: str, device: str) -> Any:
-    """The language model of this cell, in this cell's precision; one is resident at a time."""
+def model(request: pytest.FixtureRequest, precision: str, attention: str, device: str, engine: str) -> Any:
+    """The language model of this cell, in this cell's precision, or another engine that holds it; one at a time."""
+    if engine != "native":
+        return _session(request).engine(engine, request.param, precision)
     return _session(request).loaded(request.param, precision, device, attention).model
 
 
@@ -179,6 +190,12 @@ def batch_size(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """What runs this cell's model: native, or another system."""
+    return str(request.param)
+
+
+@pytest.fixture
 def dataset(request: pytest.FixtureRequest) -> Examples:
     """The test split of this cell's dataset, at most `--limit` examples."""
     return _session(request).examples(request.param)
@@ -191,7 +208,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def cell(request: pytest.FixtureRequest, benchmark: Any, batch_size: int) -> RunningCell:  # noqa: ARG001  an axis
+def cell(request: pytest.FixtureRequest, benchmark: Any, batch_size: int, engine: str) -> RunningCell:  # noqa: ARG001  axes
     """The measurement of this cell: call one of its methods, its record goes into the benchmark's `extra_info`."""
     return _session(request).open_cell(request.node, benchmark)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import torch
 from rich.console import Console
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples
+from benchsuite.engines import Engine, format_of, load_engine
+from benchsuite.engines.native import NativeEngine
+from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
 from benchsuite.evals.samples import samples_directory, write_samples
 from benchsuite.matrix import REFERENCE, Matrix, read_settings
@@ -23,6 +27,7 @@ from benchsuite.models import models
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import KEY, Cell, Record, Status, to_json
+from benchsuite.report.profile import Round, profile_name, profiles_directory, write_profile
 from benchsuite.report.progress import Progress
 from benchsuite.report.table import print_summary
 from benchsuite.report.track import track_matrix
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
 
     from benchsuite.evals.evaluation import Evaluation
 
-MODEL_AXES = ("model", "precision", "attention")
+MODEL_AXES = ("model", "precision", "attention", "engine")
 CLOCK_BUDGET_S = 120.0  # slow work is repeated less often than the profile says
 
 
@@ -52,16 +57,35 @@ class Session:
         self.device = resolve_device(matrix.device)
         self.progress = Progress(config)
         self._resident = Resident()
+        self._sources: dict[str, Source] = {}
         self._examples: dict[str, Examples] = {}
         self._peaks: dict[Job, dict[Work, Peak]] = {}
         self._records: dict[str, Record] = {}
         self._baseline, self._policy = _read_baseline(config)
         self.samples = samples_directory(config.option.samples)
+        self.profiles = profiles_directory(config.option.profile_cells)
 
     def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
         """The model in that precision, loaded now unless it is resident."""
         with self.progress.showing(f"loading {models[model].name} in {precision}"):
-            return self._resident.get(model, precision, device, attention)
+            key = (model, precision, device, attention)
+            return self._resident.get(key, lambda: Loaded(*load(model, precision, device, attention)))
+
+    def engine(self, name: str, model: str, precision: str) -> Engine:
+        """Another engine with the weights of a model, held the way that is nearest to a precision."""
+        form = format_of(name, precision)
+        with self.progress.showing(f"loading {models[model].name} into {name} as {form}"):
+            source = self.source(model)
+            threads = torch.get_num_threads()
+            return self._resident.get(
+                (name, model, form), lambda: load_engine(f"{name}:{form}", source, threads=threads, device=self.device)
+            )
+
+    def source(self, model: str) -> Source:
+        """The weights that every other engine gets."""
+        if model not in self._sources:
+            self._sources[model] = open_source(model)
+        return self._sources[model]
 
     def examples(self, dataset: str) -> Examples:
         """The test split of a dataset, at most the matrix's limit of examples."""
@@ -77,9 +101,11 @@ class Session:
         """The peak of one point's work; one fresh process does all work of the run for a model in a precision."""
         alike = [other for other in self._points if all(other[axis] == point[axis] for axis in MODEL_AXES)]
         works = dict.fromkeys((other.get("dataset"), other["batch_size"]) for other in alike)
+        engine = point["engine"]
         job = Job(
-            point["model"], point["precision"], point["attention"], self.matrix.limit, tuple(works), self._conftests
-        )
+            point["model"], point["precision"], point["attention"], self.matrix.limit, tuple(works), self._conftests,
+            engine, None if engine == "native" else self.source(point["model"]),
+        )  # fmt: skip
         if job not in self._peaks:
             with self.progress.showing(f"measuring the memory of {job.precision} in a fresh process"):
                 self._peaks[job] = peaks_of_fresh_process(job)
@@ -149,6 +175,8 @@ class RunningCell:
         self._session, self._item, self._benchmark = session, item, benchmark
         self._measurement = Measurement(cell_of(session, item))
         self._point = params_of(item)
+        self._round: Round | None = None  # what the clock ran
+        self._counted: LanguageModel | None = None  # whose work is counted for the roofline
 
     def measure_dataset(self, model: LanguageModel, examples: Examples) -> None:
         """Quality over the examples, once; then the speed and memory of one representative batch."""
@@ -158,8 +186,9 @@ class RunningCell:
             with self._session.progress.showing(measurement.cell.label()) as step:
                 found = measurement.evaluate(model, examples, step)
             self._write_samples(found)
+        self._counted = model
         run = measurement.time_work(model, examples, self.clock)
-        measurement.gauge_memory(model, run, lambda: self._session.peak(self._point))
+        measurement.gauge_memory(run, lambda: self._session.peak(self._point))
         self._finish()
 
     def measure_divergence(self, model: LanguageModel, examples: Examples) -> None:
@@ -183,12 +212,18 @@ class RunningCell:
         self._write_samples(found)
         self._finish()
 
-    def measure_generation(self, model: LanguageModel) -> None:
-        """Prefill, decode and latency per token."""
-        measurement = self._measurement
-        measurement.identify(self._loaded())
-        run = measurement.time_generation(model, self.clock)
-        measurement.gauge_memory(model, run, lambda: self._session.peak(self._point))
+    def measure_generation(self, model: LanguageModel | Engine) -> None:
+        """Prefill, decode and latency per token, of our engine or of another."""
+        measurement, point = self._measurement, self._point
+        if point["engine"] == "native":
+            measurement.identify(self._loaded())
+            self._counted = ours = self._loaded().model
+            run = measurement.time_generation(NativeEngine(ours), ours.tokenizer.vocab_size, self.clock, ours.module)
+        else:
+            source = self._session.source(point["model"])
+            measurement.identify_engine(source, format_of(point["engine"], point["precision"]))
+            run = measurement.time_generation(cast("Engine", model), source.tokenizer_vocab_size, self.clock)
+        measurement.gauge_memory(run, lambda: self._session.peak(self._point))
         self._finish()
 
     def measure_quantizing(self, model: LanguageModel) -> None:
@@ -226,6 +261,7 @@ class RunningCell:
     ) -> list[float]:
         """Seconds of each round of `run` under pytest-benchmark's clock, after `warm_up`: one round of `run` or its
         like, which also says how many rounds there is time for."""
+        self._round = Round(run, setup)
         if setup:
             setup()
         start = time.perf_counter()
@@ -247,10 +283,26 @@ class RunningCell:
 
     def _finish(self) -> None:
         """The record is whole: into the benchmark's JSON with it."""
+        self._profile()
         record = self._measurement.record()
         self._benchmark.extra_info[KEY] = to_json(record)
         self._session.keep(self._item, record)
         self._session.judge(record)
+
+    def _profile(self) -> None:
+        """One more round under the profiler, where `--profile-cells` asks for it."""
+        session, measurement = self._session, self._measurement
+        if session.profiles and self._round:
+            with session.progress.showing(f"{measurement.cell.label()}: profile"):
+                found = write_profile(
+                    session.profiles / profile_name(self._item.name),
+                    measurement.cell.label(),
+                    self._round,
+                    device=session.device,
+                    model=self._counted,
+                    metrics=measurement.metrics,
+                )
+            measurement.kernels |= {"roofline": found}
 
 
 def _read_baseline(config: pytest.Config) -> tuple[dict[tuple[str, ...], Record] | None, Policy]:
@@ -279,6 +331,7 @@ def cell_of(session: Session, item: pytest.Item) -> Cell:
         model=models[point["model"]].name,
         precision=point["precision"],
         dataset=datasets[dataset].name if dataset else "",
+        engine=point["engine"],
         attention=point["attention"],
         batch_size=point["batch_size"],
         device=session.device,

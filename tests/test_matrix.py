@@ -36,6 +36,27 @@ def test_attention_shows_in_the_name_unless_it_is_the_usual_one() -> None:
     ]
 
 
+def test_only_a_question_of_engines_asks_others_and_ours_keeps_its_name() -> None:
+    generation = Question(batch_sizes=(1,), engines=True)
+    assert identifiers(generation, precision=["fp32"], engine=["native,ctranslate2"]) == [
+        "tiny-fp32",
+        "tiny-fp32-ctranslate2",
+    ]
+    assert identifiers(Question("lm"), precision=["fp32"], dataset=["prose"], engine=["native,ctranslate2"]) == [
+        "tiny-fp32-prose"
+    ]
+    assert identifiers(Question("lm"), precision=["fp32"], dataset=["prose"], engine=["ctranslate2"]) == []
+
+
+def test_other_engines_are_measured_once_whatever_our_attention() -> None:
+    generation = Question(batch_sizes=(1,), engines=True)
+    assert identifiers(generation, precision=["fp32"], engine=["native,llama-cpp"], attention=["sdpa,eager"]) == [
+        "tiny-fp32-sdpa",
+        "tiny-fp32-sdpa-llama-cpp",
+        "tiny-fp32-eager",
+    ]
+
+
 def test_a_directory_is_called_by_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     assert identifiers(Question("lm"), model=[f"{tmp_path}/mine"], precision=["fp32"], dataset=["prose"]) == [
@@ -52,6 +73,7 @@ def test_a_directory_is_called_by_its_own_name(tmp_path: Path) -> None:
         ({"precision": ["zzz*"]}, "unknown precision"),
         ({"dataset": ["pros"]}, "did you mean 'prose'"),
         ({"attention": ["flsh"]}, "did you mean 'flash'"),
+        ({"engine": ["lama-cpp"]}, "did you mean 'llama-cpp'"),
         ({"profile": "qick"}, "did you mean 'quick'"),
         ({"limit": "0"}, "limit is '0'"),
         ({"batch-size": ["x"]}, "batch-size is 'x'"),

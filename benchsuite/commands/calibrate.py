@@ -16,25 +16,36 @@ from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
 @click.option(
     "--from", "folder", type=click.Path(path_type=Path), help="Use the runs that lie here instead of new ones."
 )
+@click.option("--limits", "only_limits", is_flag=True, help="Only the machine's limits: some seconds, and no runs.")
+@click.option("--device", default="auto", show_default=True, help="Whose limits are measured.")
 @click.pass_context
-def command(context: click.Context, runs: int, folder: Path | None) -> None:
+def command(context: click.Context, runs: int, folder: Path | None, only_limits: bool, device: str) -> None:
     """Run the same code several times in fresh processes and keep how far the runs lie apart.
 
     \b
         benchsuite calibrate -- bench --profile quick
 
     The spread of each kind of measurement is kept beside the machine's fingerprint, where `benchsuite compare` finds
-    it. Printed is the smallest slowdown that so many rounds will find. What is run stands behind `--`; without it, it
-    is `bench --profile quick`. The files stay in .benchmarks/calibrate, and `--from` takes them up again.
+    it. So are the machine's limits (memory reads, products by dtype), against which `--profile-cells` holds a cell.
+    Printed is the smallest slowdown that so many rounds will find. What is run stands behind `--`; without it, it is
+    `bench --profile quick`. The files stay in .benchmarks/calibrate, and `--from` takes them up again.
     """
     from benchsuite.errors import UsageError
+    from benchsuite.measure.limits import measure_limits, write_limits
+    from benchsuite.measure.machine import resolve_device
     from benchsuite.report.noise import noise_table
+    from benchsuite.report.roofline import limits_line
     from benchsuite.verdicts.compare import read_side
     from benchsuite.verdicts.noise import write_noise
     from benchsuite.verdicts.replicates import noise_of_runs
     from benchsuite.verdicts.runs import Side, run_bench
     from benchsuite.verdicts.storage import find_files
 
+    if only_limits or not folder:
+        limits = measure_limits(resolve_device(device))
+        click.echo(f"{limits_line(limits)}\nkept in {write_limits(limits)}")
+    if only_limits:
+        return
     if folder:
         found = [read_side([path]) for path in find_files(str(folder))]
     else:

@@ -29,7 +29,6 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     from benchsuite.engines.source import open_source
     from benchsuite.errors import UnavailableError
     from benchsuite.files import write_json
-    from benchsuite.models import models
 
     threads = threads or torch.get_num_threads()
     source = open_source(model)
@@ -40,21 +39,18 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
         except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
             missing[name] = str(error)
     console, lanes = Console(), {}
-    for number, known in enumerate(
-        race(loaded, vocab_size=models[model].load("cpu", "sdpa").vocab_size, rounds=rounds)
-    ):
+    for number, known in enumerate(race(loaded, vocab_size=source.vocab_size, rounds=rounds)):
         lanes = known
         if file:  # after every round: an interrupted race keeps what it has
             write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
         click.echo(f"round {number + 1} of {rounds}", err=True)
-    table = Table("engine", "logits", "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
+    table = Table("engine", "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
     first = next(iter(lanes.values()), None)
     for name, lane in lanes.items():
         assert first is not None
         same = sum(a == b for a, b in zip(lane.tokens, first.tokens, strict=True))
         table.add_row(
             name,
-            lane.prefill_logits,
             f"{lane.prefill_tokens_per_s:,.0f}",
             f"{first.prefill_tokens_per_s / lane.prefill_tokens_per_s:.2f}",
             f"{lane.decode_tokens_per_s:,.1f}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from benchsuite.errors import UnavailableError, UnknownNameError, UsageError
@@ -11,28 +13,76 @@ from benchsuite.errors import UnavailableError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from benchsuite.engines.source import Source
 
-# engine -> its module, how it may hold the weights (native: every precision), and the package that it needs
-ENGINES: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "native": ("native", (), "torch"),
-    "transformers": ("transformers_engine", ("fp32", "bf16", "fp16", "bnb-int8"), "transformers"),
-    "ctranslate2": ("ctranslate2_engine", ("float32", "bfloat16", "int8"), "ctranslate2"),
-    "llama-cpp": ("llama_cpp_engine", ("F32", "BF16", "Q8_0", "Q4_0"), "llama-cpp-python"),
+INT8 = ("absmax8-row", "w8a8", "w8a8-head8", "llm-int8")
+INT4 = ("absmax4-g32", "absmax4-g32-head8", "absmax4-g64", "absmax4-g64-head8", "nf4-g64")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An engine: its module here, the package that it needs, and how it holds the like of each of our precisions."""
+
+    module: str
+    package: str
+    formats: Mapping[str, str] = field(default_factory=dict)  # precision -> format; empty: every precision, as it is
+    devices: tuple[str, ...] = ("cpu",)
+
+
+ENGINES: dict[str, Entry] = {
+    "native": Entry("native", "torch", devices=("cpu", "cuda")),
+    "native-compiled": Entry("native_compiled", "torch", devices=("cpu", "cuda")),
+    "transformers": Entry(
+        "transformers_engine",
+        "transformers",
+        {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+        | dict.fromkeys((*INT8, "bnb-int8"), "bnb-int8")
+        | dict.fromkeys(("nf4-g64", "bnb-nf4"), "bnb-nf4")
+        | dict.fromkeys(("fp4-g64", "bnb-fp4"), "bnb-fp4"),
+        devices=("cpu", "cuda"),
+    ),
+    "ctranslate2": Entry(
+        "ctranslate2_engine",
+        "ctranslate2",
+        {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"} | dict.fromkeys(INT8, "int8"),
+    ),
+    "llama-cpp": Entry(
+        "llama_cpp_engine",
+        "llama-cpp-python",
+        {"fp32": "F32", "bf16": "BF16", "fp16": "F16", "zeropoint4-g32": "Q4_1"}
+        | dict.fromkeys(INT8, "Q8_0")
+        | dict.fromkeys(INT4, "Q4_0"),
+    ),
+    "onnxruntime": Entry("onnxruntime_engine", "onnxruntime", {"fp32": "fp32"} | dict.fromkeys(INT8, "int8")),
 }
 
 
-class Engine(Protocol):
-    """What is timed. `prefill_logits` says whether `prefill` computes every position's logits or the last one's."""
+def ignore() -> None:
+    """Where nobody wants to know when a token came."""
 
-    prefill_logits: str
+
+class Engine(Protocol):
+    """What is timed. Both works start from token ids and leave tokenisation out."""
 
     def prefill(self, ids: Sequence[int]) -> None:
-        """One pass over a prompt, whose logits are computed and dropped."""
+        """One pass over a prompt: the logits of every position are computed and dropped."""
 
-    def generate(self, ids: Sequence[int], new_tokens: int) -> list[int]:
-        """Exactly `new_tokens` greedy token ids after a prompt, an end-of-text token among them or not."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
+    ) -> list[list[int]]:
+        """Exactly `new_tokens` greedy token ids after each prompt, all of one length, an end-of-text token or not.
+
+        `mark` is called when a token of every row is known. Only the last position's logits of a prompt are computed.
+        """
 
 
-def load_engine(name: str, source: Source, *, threads: int) -> Engine:
+def format_of(engine: str, precision: str) -> str:
+    """How `engine` holds the like of `precision`; UnavailableError where it has no counterpart of it."""
+    formats = ENGINES[engine].formats
+    if formats and precision not in formats:
+        raise UnavailableError(f"{engine} has no counterpart of {precision}; it has those of {', '.join(formats)}")
+    return formats.get(precision, precision)
+
+
+def load_engine(name: str, source: Source, *, threads: int, device: str = "cpu") -> Engine:
     """The engine of `ENGINE:FORMAT` with the weights of `source`.
 
     Raises UsageError for a name that cannot be, UnavailableError where the engine is not installed here.
@@ -40,16 +90,25 @@ def load_engine(name: str, source: Source, *, threads: int) -> Engine:
     engine, _, form = name.partition(":")
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
-    module, forms, package = ENGINES[engine]
+    entry = ENGINES[engine]
+    forms = tuple(dict.fromkeys(entry.formats.values()))
     if not form:
         raise UsageError(f"engine {name!r} names no format; write for example {engine}:{(forms or ('fp32',))[0]}")
     if forms and form not in forms:
         raise UnknownNameError(f"format of {engine}", form, forms)
+    if device.partition(":")[0] not in entry.devices:
+        raise UnavailableError(f"{engine} is measured on {' and '.join(entry.devices)} only; use --device cpu")
     try:
-        loaded = importlib.import_module(f"benchsuite.engines.{module}")
+        loaded = importlib.import_module(f"benchsuite.engines.{entry.module}")
     except ImportError as error:
         raise UnavailableError(
-            f"{engine} is not installed ({error}); `pip install {package}` or `pip install 'benchsuite[peers]'`"
+            f"{engine} is not installed ({error}); `pip install {entry.package}` or `pip install 'benchsuite[peers]'`"
         ) from error
-    engine_: Engine = loaded.load(source, form, threads)
+    engine_: Engine = loaded.load(source, form, threads, device)
     return engine_
+
+
+def library_of(engine: str) -> str:
+    """The package and the version behind an engine that is installed."""
+    package = ENGINES[engine].package
+    return f"{package} {importlib.metadata.version(package)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,14 @@ from ctranslate2.specs import TransformerDecoderModelSpec
 from ctranslate2.specs.common_spec import Activation
 from safetensors.torch import load_file
 
+from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
 from benchsuite.errors import UnavailableError
 from benchsuite.models import gpt2
 
 
 class CTranslate2Engine:
-    """`forward_batch` gives all logits; tokens are known by name, here their number."""
-
-    prefill_logits = "all"
+    """`forward_batch` gives all logits, `generate_batch` the last ones; a token's name is its number."""
 
     def __init__(self, generator: Any) -> None:
         self.generator = generator
@@ -29,26 +29,36 @@ class CTranslate2Engine:
         """The logits of every position."""
         self.generator.forward_batch([list(ids)])
 
-    def generate(self, ids: Sequence[int], new_tokens: int) -> list[int]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
+    ) -> list[list[int]]:
         """Greedy; the end-of-text token is suppressed until the last token, as CTranslate2 has it."""
-        [result] = self.generator.generate_batch(
-            [[str(token) for token in ids]],
+        told = itertools.count(1)
+
+        def hear(_: Any) -> bool:  # of one row's token; True would end the row
+            if next(told) % len(prompts) == 0:
+                mark()
+            return False
+
+        results = self.generator.generate_batch(
+            [[str(token) for token in prompt] for prompt in prompts],
             max_length=new_tokens,
             min_length=new_tokens,
             sampling_topk=1,
             include_prompt_in_result=False,
+            callback=hear,
         )
-        return [int(token) for token in result.sequences[0]]
+        return [[int(token) for token in result.sequences[0]] for result in results]
 
 
-def load(source: Source, form: str, threads: int) -> CTranslate2Engine:
+def load(source: Source, form: str, threads: int, device: str) -> CTranslate2Engine:
     """The model with a compute type; UnavailableError where CTranslate2 has it not on this processor."""
-    supported = ctranslate2.get_supported_compute_types("cpu")
+    supported = ctranslate2.get_supported_compute_types(device)
     if form not in supported:
         raise UnavailableError(f"ctranslate2 has no {form} on this processor; it has {', '.join(sorted(supported))}")
     path = source.converted("ctranslate2", lambda temporary: _convert(source.directory, temporary))
     return CTranslate2Engine(
-        ctranslate2.Generator(str(path), device="cpu", compute_type=form, inter_threads=1, intra_threads=threads)
+        ctranslate2.Generator(str(path), device=device, compute_type=form, inter_threads=1, intra_threads=threads)
     )
 
 

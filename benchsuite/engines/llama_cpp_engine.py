@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import llama_cpp
 import numpy as np
+from llama_cpp._logger import set_verbose
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.errors import FileFormatError
+from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.models import gpt2
 
-FILE_TYPES = {"BF16": 32, "Q8_0": 7, "Q4_0": 2}  # enum llama_ftype of llama.h
+FILE_TYPES = {"F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3}  # enum llama_ftype of llama.h
 NAMES = {
     "ln_1": "attn_norm",
     "attn.c_attn": "attn_qkv",
@@ -28,41 +31,91 @@ NAMES = {
 
 
 class LlamaCppEngine:
-    """All logits in the prefill: the context is told to keep them."""
+    """A model and a context for each shape of work; each token says whether its logits are wanted."""
 
-    prefill_logits = "all"
+    def __init__(self, path: Path, threads: int, vocab_size: int) -> None:
+        self.threads, self.vocab_size = threads, vocab_size
+        self._contexts: dict[tuple[int, int], Any] = {}
+        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
+        if not self._model:
+            raise FileFormatError(f"{path}: llama.cpp cannot load it; remove it, and it is converted anew")
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __del__(self) -> None:
+        for context in self._contexts.values():
+            llama_cpp.llama_free(context)
+        if self._model:
+            llama_cpp.llama_model_free(self._model)
 
     def prefill(self, ids: Sequence[int]) -> None:
         """The logits of every position."""
-        self.model.reset()
-        self.model.eval(list(ids))
+        self._decode(self._context(1, len(ids)), [ids], 0, every=True)
 
-    def generate(self, ids: Sequence[int], new_tokens: int) -> list[int]:
-        """Greedy, one evaluation per token."""
-        self.prefill(ids)
-        found = [self._most_likely()]
-        while len(found) < new_tokens:
-            self.model.eval(found[-1:])
-            found.append(self._most_likely())
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """The logits (T, V) of every position."""
+        context = self._context(1, len(ids))
+        self._decode(context, [ids], 0, every=True)
+        return np.stack([self._logits(context, at) for at in range(len(ids))])
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
+    ) -> list[list[int]]:
+        """Greedy, one evaluation per token of all rows, each row a sequence of its own."""
+        length = len(prompts[0])
+        context = self._context(len(prompts), length + new_tokens)
+        found: list[list[int]] = [[] for _ in prompts]
+        rows: Sequence[Sequence[int]] = prompts
+        for step in range(new_tokens):
+            self._decode(context, rows, step and length + step - 1, every=False)
+            width = len(rows[0])
+            for number, row in enumerate(found):
+                row.append(int(self._logits(context, (number + 1) * width - 1).argmax()))
+            mark()
+            rows = [row[-1:] for row in found]
         return found
 
-    def _most_likely(self) -> int:
-        return int(np.argmax(self.model.scores[self.model.n_tokens - 1]))
+    def _context(self, rows: int, length: int) -> Any:
+        """An empty context for `rows` sequences of `length` tokens."""
+        if (rows, length) not in self._contexts:
+            wanted = llama_cpp.llama_context_default_params()
+            wanted.n_ctx, wanted.n_seq_max, wanted.n_batch = rows * (length + -length % 256), rows, rows * length
+            wanted.n_threads = wanted.n_threads_batch = self.threads
+            self._contexts[rows, length] = llama_cpp.llama_init_from_model(self._model, wanted)
+        context = self._contexts[rows, length]
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), False)
+        return context
+
+    def _decode(self, context: Any, rows: Sequence[Sequence[int]], start: int, *, every: bool) -> None:
+        """Evaluate tokens that stand at `start` and after; logits of `every` token or of each row's last."""
+        width = len(rows[0])
+        batch = llama_cpp.llama_batch_init(len(rows) * width, 0, 1)
+        try:
+            batch.n_tokens = len(rows) * width
+            for number, row in enumerate(rows):
+                for place, token in enumerate(row):
+                    at = number * width + place
+                    batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, start + place, 1
+                    batch.seq_id[at][0] = number
+                    batch.logits[at] = every or place == width - 1
+            status = llama_cpp.llama_decode(context, batch)
+        finally:
+            llama_cpp.llama_batch_free(batch)
+        if status:
+            raise UsageError(f"llama.cpp could not evaluate {len(rows)} × {width} tokens (status {status})")
+
+    def _logits(self, context: Any, at: int) -> NDArray[np.float32]:
+        found = llama_cpp.llama_get_logits_ith(context, at)
+        return np.ctypeslib.as_array(found, shape=(self.vocab_size,))
 
 
-def load(source: Source, form: str, threads: int) -> LlamaCppEngine:
+def load(source: Source, form: str, threads: int, device: str) -> LlamaCppEngine:  # noqa: ARG001  the CPU only
     """The model in a GGUF type; the tied head is what llama.cpp makes of it (Q4_0: it keeps the head in Q6_K)."""
+    set_verbose(False)
     plain = source.converted("F32", lambda path: _write(source.directory, path / "model.gguf")) / "model.gguf"
     path = plain
     if form != "F32":
         path = source.converted(form, lambda folder: _quantize(plain, folder / "model.gguf", form)) / "model.gguf"
-    context = gpt2.config_from_hub(json.loads((source.directory / "config.json").read_text())).n_positions
-    options: dict[str, Any] = {"n_ctx": context, "n_batch": context, "n_ubatch": 512, "logits_all": True}
-    model = llama_cpp.Llama(str(path), n_threads=threads, n_threads_batch=threads, verbose=False, **options)
-    return LlamaCppEngine(model)
+    config = gpt2.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
+    return LlamaCppEngine(path, threads, config.vocab_size)
 
 
 def _write(directory: Path, path: Path) -> None:

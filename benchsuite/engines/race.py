@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from benchsuite.engines import Engine
+from benchsuite.measure.generation import time_generation
 
 PREFILL_TOKENS = 1_024
 PROMPT_TOKENS = 32
@@ -20,7 +21,6 @@ NEW_TOKENS = 64
 class Lane:
     """One engine's seconds, round by round, and what it said."""
 
-    prefill_logits: str
     prefill_s: list[float] = field(default_factory=list)
     decode_s: list[float] = field(default_factory=list)  # of the tokens after the first
     tokens: list[int] = field(default_factory=list)
@@ -39,30 +39,25 @@ class Lane:
 def race(engines: Mapping[str, Engine], *, vocab_size: int, rounds: int) -> Iterator[dict[str, Lane]]:
     """Run every engine once without the clock, then `rounds` rounds; yields what is known after each round.
 
-    Decode is the time of `NEW_TOKENS` tokens less that of one: so the prompt's part falls out for every engine alike.
+    Prefill is `PREFILL_TOKENS` with the logits of every position; decode is the time from the first new token to the
+    last of `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
     """
     generator = torch.Generator().manual_seed(0)
     long, short = (
         torch.randint(0, vocab_size, (length,), generator=generator).tolist()
         for length in (PREFILL_TOKENS, PROMPT_TOKENS)
     )
-    lanes = {name: Lane(engine.prefill_logits) for name, engine in engines.items()}
+    lanes = {name: Lane() for name in engines}
     for number in range(rounds + 1):
         for name, engine in engines.items():
             lane = lanes[name]
-            prefill = _seconds(lambda engine=engine: engine.prefill(long))  # type: ignore[misc]
-            first = _seconds(lambda engine=engine: engine.generate(short, 1))  # type: ignore[misc]
             start = time.perf_counter()
-            lane.tokens = engine.generate(short, NEW_TOKENS)
-            whole = time.perf_counter() - start
+            engine.prefill(long)
+            prefill = time.perf_counter() - start
+            timing = time_generation(engine, [short], new_tokens=NEW_TOKENS)
+            [lane.tokens] = timing.tokens
             if number:
                 lane.prefill_s.append(prefill)
-                lane.decode_s.append(whole - first)
+                lane.decode_s.append(timing.decode_s)
         if number:
             yield lanes
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start

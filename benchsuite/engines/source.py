@@ -7,26 +7,32 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from safetensors.torch import save_file
 
-from benchsuite.errors import UsageError
+from benchsuite.errors import UnavailableError
 from benchsuite.files import new_directory
 from benchsuite.models import gpt2, models
 from benchsuite.models.gpt2 import GPT2
+from benchsuite.quant.layers import QuantizedLinear
 
 
 @dataclass(frozen=True)
 class Source:
-    """A native GPT-2 by name, and the folder under which its conversions are kept."""
+    """A native GPT-2 by name, the folder under which its conversions are kept, and what identifies it in a record."""
 
     name: str
     folder: Path
+    vocab_size: int
+    tokenizer_vocab_size: int
+    weights: str  # SHA-256
+    tokenizer: str  # SHA-256
 
     @property
     def directory(self) -> Path:
         """The model as transformers reads it."""
-        return self.folder / "hub"
+        return self.converted("hub", lambda path: _write_hub(self.name, path))
 
     def converted(self, form: str, convert: Callable[[Path], None]) -> Path:
         """The directory that `convert` filled, now or in an earlier run."""
@@ -38,21 +44,31 @@ class Source:
 
 
 def open_source(name: str) -> Source:
-    """Write the weights of a model where every engine can read them, unless they lie there already.
+    """The weights of a model for every engine; conversions are written when they are asked for, and kept.
 
-    The folder is `$XDG_CACHE_HOME/benchsuite/engines/FINGERPRINT`. UsageError for a model that is no native GPT-2.
+    The folder is `$XDG_CACHE_HOME/benchsuite/engines/FINGERPRINT`. UnavailableError for what is no plain native GPT-2.
     """
     model = models[name].load("cpu", "sdpa")
     module = model.module
-    if not isinstance(module, GPT2):
-        raise UsageError(f"engines are compared on native GPT-2s; {name} is loaded through transformers")
+    if not isinstance(module, GPT2) or any(isinstance(layer, QuantizedLinear) for layer in module.modules()):
+        raise UnavailableError(
+            f"other engines get the plain weights of a native GPT-2; {name} is of another family, or quantized already"
+        )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    source = Source(name, cache / "benchsuite" / "engines" / model.fingerprint[:32])
-    source.converted("hub", lambda path: _write_hub(model.tokenizer.end_of_text_id, module, path))
-    return source
+    tokenizer = model.tokenizer
+    return Source(
+        name=name,
+        folder=cache / "benchsuite" / "engines" / model.fingerprint[:32],
+        vocab_size=model.vocab_size,
+        tokenizer_vocab_size=tokenizer.vocab_size,
+        weights=model.fingerprint,
+        tokenizer=tokenizer.fingerprint(),
+    )
 
 
-def _write_hub(end_of_text_id: int, module: GPT2, path: Path) -> None:
+def _write_hub(name: str, path: Path) -> None:
+    model = models[name].load("cpu", "sdpa")
+    module, end_of_text_id = cast("GPT2", model.module), model.tokenizer.end_of_text_id
     config = vars(module.config) | {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
@@ -61,5 +77,5 @@ def _write_hub(end_of_text_id: int, module: GPT2, path: Path) -> None:
         "bos_token_id": end_of_text_id,
         "eos_token_id": end_of_text_id,
     }
-    (path / "config.json").write_text(json.dumps(config, indent=2))
+    (path / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     save_file(gpt2.state_to_hub(module.state_dict()), path / "model.safetensors", metadata={"format": "pt"})

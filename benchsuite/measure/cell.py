@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
+from torch import nn
 
 from benchsuite.data.examples import Examples
+from benchsuite.engines import library_of
 from benchsuite.errors import UnavailableError
 from benchsuite.evals import evaluation_for
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, Timing, prompts_of, time_generation
@@ -23,6 +26,8 @@ from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, Rounds, protocol_fingerprint
 
 if TYPE_CHECKING:
+    from benchsuite.engines import Engine
+    from benchsuite.engines.source import Source
     from benchsuite.evals.evaluation import Evaluation
 
 Progress = Callable[[int, int], None]
@@ -63,8 +68,15 @@ class Measurement:
             "data": examples.fingerprint() if examples else "",
         }
         self.coverage = {"share": loaded.coverage.share, **dataclasses.asdict(loaded.coverage)}
-        self.samples.append({"prompt": SAMPLE_PROMPT, "generated": loaded.sample_text})
+        if loaded.sample_text is not None:
+            self.samples.append({"prompt": SAMPLE_PROMPT, "generated": loaded.sample_text})
         self.metrics["weight_bytes"] = Metric(size_bytes(loaded.model.module), "B", "lower")
+
+    def identify_engine(self, source: Source, form: str) -> None:
+        """What another engine was given, how it holds it, and which version it is."""
+        self.fingerprints |= {"weights": source.weights, "tokenizer": source.tokenizer, "data": ""}
+        self.protocol |= {"engine": self.cell.engine, "format": form}
+        self.kernels = {"library": library_of(self.cell.engine), "threads": torch.get_num_threads()}
 
     def evaluate(self, model: LanguageModel, examples: Examples, progress: Progress) -> Evaluation:
         """Quality, once: metrics with their evidence, the protocol, a few samples and counted exclusions."""
@@ -89,20 +101,25 @@ class Measurement:
             work.run()
             synchronize(model.device)
 
-        seconds = clock(run, warm_up=lambda: self._count_kernels(run, model))
+        seconds = clock(run, warm_up=lambda: self._count_kernels(run, model.module))
         self.metrics |= speeds(seconds, tokens=work.tokens, samples=work.samples)
         return run
 
-    def time_generation(self, model: LanguageModel, clock: Clock) -> Callable[[], Any]:
-        """Prefill, time to first token, decode and latency per token, by rounds of one fixed generation."""
-        prompts = prompts_of(model, count=self.cell.batch_size, length=PROMPT_TOKENS)
+    def time_generation(
+        self, engine: Engine, vocab_size: int, clock: Clock, module: nn.Module | None = None
+    ) -> Callable[[], Any]:
+        """Prefill, time to first token, decode and latency per token, by rounds of one fixed generation.
+
+        The kernels of `module` are counted in the round before the clock's; other engines do not tell theirs.
+        """
+        prompts = prompts_of(vocab_size, count=self.cell.batch_size, length=PROMPT_TOKENS)
         self.protocol |= {"prompt_tokens": PROMPT_TOKENS, "new_tokens": NEW_TOKENS, "prefill_logits": "last"}
         timings: list[Timing] = []
 
         def run() -> None:
-            timings.append(time_generation(model, prompts, new_tokens=NEW_TOKENS))
+            timings.append(time_generation(engine, prompts, new_tokens=NEW_TOKENS))
 
-        seconds = clock(run, warm_up=lambda: self._count_kernels(run, model))
+        seconds = clock(run, warm_up=(lambda: self._count_kernels(run, module)) if module is not None else run)
         timings = timings[-len(seconds) :]  # the warm-up round comes first
         batch = len(prompts)
         prefill, decode = np.array([t.prefill_s for t in timings]), np.array([t.decode_s for t in timings])
@@ -118,13 +135,14 @@ class Measurement:
             self.metrics[name] = Metric(float(np.percentile(steps, percentile)), "s", "lower", n=len(steps))
         return run
 
-    def _count_kernels(self, run: Callable[[], Any], model: LanguageModel) -> None:
-        self.kernels = kernels_that_run(run, model.module)
+    def _count_kernels(self, run: Callable[[], Any], module: nn.Module) -> None:
+        self.kernels = kernels_that_run(run, module)
 
-    def gauge_memory(self, model: LanguageModel, run: Callable[[], Any], fresh: Callable[[], Peak]) -> None:
+    def gauge_memory(self, run: Callable[[], Any], fresh: Callable[[], Peak]) -> None:
         """Peak memory: of the allocator on CUDA, where `run` is done once more, else what `fresh` tells."""
         try:
-            peak = peak_of_allocator(model.device, run) if model.device.type == "cuda" else fresh()
+            device = torch.device(self.cell.device)
+            peak = peak_of_allocator(device, run) if device.type == "cuda" else fresh()
         except UnavailableError as error:
             self.reason = f"peak memory was not measured: {error}"  # what was measured before is kept
             return

@@ -23,7 +23,8 @@ from benchsuite.errors import UnavailableError, UnknownNameError
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, prompts_of, time_generation
 
 if TYPE_CHECKING:
-    from benchsuite.models.language_model import LanguageModel
+    from benchsuite.engines import Engine
+    from benchsuite.engines.source import Source
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -41,6 +42,8 @@ class Job:
     limit: int | None
     works: tuple[Work, ...]
     conftests: tuple[str, ...] = ()  # where a precision, a model or a dataset of the user's own may be registered
+    engine: str = "native"
+    source: Source | None = None  # what an engine other than ours is given
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def answer_of_fresh_process(module: str, asked: Mapping[str, Any]) -> dict[str, 
         raise UnavailableError("the peak memory of a process is read from Linux's /proc, which is not here")
     finished = subprocess.run(
         [sys.executable, "-m", module],
-        input=json.dumps(dict(asked)),
+        input=json.dumps(dict(asked), default=str),  # a path
         capture_output=True,
         text=True,
         check=False,
@@ -94,15 +97,13 @@ def peak_of_allocator(device: torch.device, run: Callable[[], object]) -> Peak:
 
 def main() -> None:
     """The fresh process: a `Job` in, the peaks out."""
-    from benchsuite.measure.resident import load
-
     asked = json.load(sys.stdin)
     job = Job(**{**asked, "works": tuple(map(tuple, asked["works"]))})
     _register_own(job)
-    model, _ = load(job.model, job.precision, "cpu", job.attention)
+    make = _native(job) if job.engine == "native" else _other(job.engine, asked["source"], job.precision)
     process, working = peak_bytes(), []
     for dataset, batch_size in job.works:
-        run = _work(model, dataset, batch_size, job.limit)
+        run = make(dataset, batch_size)
         gc.collect()
         reset_peak()
         run()
@@ -123,16 +124,38 @@ def _register_own(job: Job) -> None:
             runpy.run_path(path)
 
 
-def _work(model: LanguageModel, dataset: str | None, batch_size: int, limit: int | None) -> Callable[[], object]:
+def _native(job: Job) -> Callable[[str | None, int], Callable[[], object]]:
+    """Load our model; what makes each piece of work for it."""
     from benchsuite.data import datasets
+    from benchsuite.engines.native import NativeEngine
     from benchsuite.evals import evaluation_for
+    from benchsuite.measure.resident import load
 
-    if dataset is None:
-        prompts = prompts_of(model, count=batch_size, length=PROMPT_TOKENS)
-        return lambda: time_generation(model, prompts, new_tokens=NEW_TOKENS)
-    examples = datasets[dataset].load("test", limit)
-    run: Callable[[], object] = evaluation_for(examples.task).work(model, examples, batch_size=batch_size).run
-    return run
+    model, _ = load(job.model, job.precision, "cpu", job.attention)
+
+    def work(dataset: str | None, batch_size: int) -> Callable[[], object]:
+        if dataset is None:
+            return _generation(NativeEngine(model), model.tokenizer.vocab_size, batch_size)
+        examples = datasets[dataset].load("test", job.limit)
+        run: Callable[[], object] = evaluation_for(examples.task).work(model, examples, batch_size=batch_size).run
+        return run
+
+    return work
+
+
+def _other(name: str, given: Mapping[str, Any], precision: str) -> Callable[[str | None, int], Callable[[], object]]:
+    """Load another engine; what makes each generation for it."""
+    from benchsuite.engines import format_of, load_engine
+    from benchsuite.engines.source import Source
+
+    source = Source(**{**given, "folder": Path(given["folder"])})
+    engine = load_engine(f"{name}:{format_of(name, precision)}", source, threads=torch.get_num_threads())
+    return lambda _, batch_size: _generation(engine, source.tokenizer_vocab_size, batch_size)
+
+
+def _generation(engine: Engine, vocab_size: int, batch_size: int) -> Callable[[], object]:
+    prompts = prompts_of(vocab_size, count=batch_size, length=PROMPT_TOKENS)
+    return lambda: time_generation(engine, prompts, new_tokens=NEW_TOKENS)
 
 
 def reset_peak() -> None:

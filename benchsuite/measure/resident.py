@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 CALIBRATION_WINDOWS = 64
 SAMPLE_PROMPT = "Once upon a time"
 SAMPLE_TOKENS = 24
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
 class Loaded:
     """What is resident: a model in a precision, and how much of it the precision covers."""
 
-    key: tuple[str, str, str, str]
     model: LanguageModel
     coverage: Coverage
 
@@ -42,22 +43,22 @@ class Loaded:
 
 
 class Resident:
-    """Holds at most one model, so that a matrix needs the memory of its largest cell and no more."""
+    """Holds at most one model or engine, so that a matrix needs the memory of its largest cell and no more."""
 
     def __init__(self) -> None:
-        self._loaded: Loaded | None = None
+        self._key: tuple[str, ...] = ()
+        self._held: Any = None
 
-    def get(self, model: str, precision: str, device: str, attention: str) -> Loaded:
-        """The model in that precision, from the last call where it is the same."""
-        key = (model, precision, device, attention)
-        if self._loaded is None or self._loaded.key != key:
+    def get(self, key: tuple[str, ...], load: Callable[[], Held]) -> Held:
+        """What `load` gives, from the last call where the key is the same."""
+        if self._key != key:
             self.drop()
-            self._loaded = Loaded(key, *load(model, precision, device, attention))
-        return self._loaded
+            self._held, self._key = load(), key
+        return cast("Held", self._held)
 
     def drop(self) -> None:
         """Give the memory back."""
-        self._loaded = None
+        self._held, self._key = None, ()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

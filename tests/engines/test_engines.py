@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config
 from click.testing import CliRunner
 
 from benchsuite.commands.engines import command
-from benchsuite.engines import load_engine
+from benchsuite.engines import Engine, format_of, ignore, load_engine
 from benchsuite.engines.race import NEW_TOKENS, race
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import UnavailableError, UnknownNameError, UsageError
@@ -40,11 +43,42 @@ def test_weights_are_written_once(source: Source) -> None:
     assert (source.directory / "model.safetensors").stat().st_mtime_ns == written
 
 
-def test_native_and_transformers_say_the_same(source: Source) -> None:
-    engines = [load_engine(name, source, threads=1) for name in ("native:fp32", "transformers:fp32")]
-    first, second = (engine.generate(PROMPT, 20) for engine in engines)
-    assert len(first) == 20
-    assert first == second
+INSTALLED_BY = {"ctranslate2": "ctranslate2", "llama-cpp": "llama_cpp", "onnxruntime": "onnxruntime"}
+EVERY = ("native:fp32", "transformers:fp32", "ctranslate2:float32", "llama-cpp:F32", "onnxruntime:fp32")
+
+
+def engine_of(name: str, source: Source) -> Engine:
+    module = INSTALLED_BY.get(name.partition(":")[0])
+    if module:
+        pytest.importorskip(module)
+    return load_engine(name, source, threads=1)
+
+
+@pytest.mark.parametrize("name", EVERY[1:])
+def test_every_engine_says_what_ours_says_alone_and_in_a_batch(source: Source, name: str) -> None:
+    prompts = [PROMPT, PROMPT[::-1], [7] * len(PROMPT)]
+    engine, ours = engine_of(name, source), load_engine("native:fp32", source, threads=1)
+    assert engine.generate(prompts, 20) == ours.generate(prompts, 20)
+    assert engine.generate(prompts[1:2], 20) == ours.generate(prompts[1:2], 20)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_mark_is_heard_when_a_token_of_every_row_is_known(source: Source, name: str) -> None:
+    marks: list[float] = []
+    engine_of(name, source).generate([PROMPT, PROMPT[::-1]], 7, lambda: marks.append(time.perf_counter()))
+    assert len(marks) == 7
+    assert marks == sorted(marks)
+
+
+@pytest.mark.parametrize(
+    "name", ["ctranslate2:int8", "llama-cpp:F16", "llama-cpp:BF16", "llama-cpp:Q8_0", "onnxruntime:int8"]
+)
+def test_a_rounded_engine_still_speaks(source: Source, name: str) -> None:
+    engine = engine_of(name, source)
+    engine.prefill(PROMPT)
+    [tokens] = engine.generate([PROMPT], 5)
+    assert len(tokens) == 5
+    assert all(0 <= token < source.vocab_size for token in tokens)
 
 
 def test_ctranslate2_computes_the_same_model(source: Source) -> None:
@@ -53,7 +87,6 @@ def test_ctranslate2_computes_the_same_model(source: Source) -> None:
     view = engine.generator.forward_batch([PROMPT]).to_device(ctranslate2.Device.cpu)  # type: ignore[attr-defined]
     logits = torch.from_numpy(np.array(view))
     torch.testing.assert_close(logits[0], native_logits(PROMPT), atol=1e-3, rtol=0)
-    assert len(engine.generate(PROMPT, 20)) == 20
 
 
 def test_a_compute_type_that_the_processor_lacks_is_unavailable(
@@ -67,19 +100,72 @@ def test_a_compute_type_that_the_processor_lacks_is_unavailable(
 
 def test_llama_cpp_computes_the_same_model(source: Source) -> None:
     pytest.importorskip("llama_cpp")
-    engine = load_engine("llama-cpp:F32", source, threads=1)
-    engine.prefill(PROMPT)
-    scores = torch.tensor(engine.model.scores[: len(PROMPT)])  # type: ignore[attr-defined]
-    torch.testing.assert_close(scores, native_logits(PROMPT), atol=1e-2, rtol=0)
+    logits = load_engine("llama-cpp:F32", source, threads=1).logits(PROMPT)  # type: ignore[attr-defined]
+    torch.testing.assert_close(torch.from_numpy(logits), native_logits(PROMPT), atol=1e-2, rtol=0)
 
 
-@pytest.mark.parametrize(("name", "package"), [("ctranslate2:int8", "ctranslate2"), ("llama-cpp:Q8_0", "llama-cpp")])
+def test_onnx_runtime_computes_the_same_model_to_the_fourth_digit(source: Source) -> None:
+    pytest.importorskip("onnxruntime")
+    ids = [*PROMPT, *range(100)]
+    logits = load_engine("onnxruntime:fp32", source, threads=1).logits(ids)  # type: ignore[attr-defined]
+    torch.testing.assert_close(torch.from_numpy(logits), native_logits(ids), atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_blocks_compute_the_same_model_to_the_fourth_digit(source: Source) -> None:
+    engine = load_engine("native-compiled:fp32", source, threads=1)
+    model = engine.model  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        logits = model.head(model.hidden(torch.tensor([PROMPT])))[0]
+    torch.testing.assert_close(logits, native_logits(PROMPT), atol=1e-4, rtol=0)
+    assert engine.generate([PROMPT], 20) == load_engine("native:fp32", source, threads=1).generate([PROMPT], 20)
+
+
+def test_without_a_compiler_compiling_is_unavailable(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("a-compiler-of-no-such-name",))
+    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    torch.compiler.reset()
+    with pytest.raises(UnavailableError, match=r"no compiler that works here: .*install g\+\+"):
+        load_engine("native-compiled:fp32", source, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "form"),
+    [
+        ("native", "nf4-g64", "nf4-g64"),
+        ("ctranslate2", "fp32", "float32"),
+        ("ctranslate2", "w8a8-head8", "int8"),
+        ("llama-cpp", "absmax8-row", "Q8_0"),
+        ("llama-cpp", "nf4-g64", "Q4_0"),
+        ("transformers", "bnb-nf4", "bnb-nf4"),
+        ("onnxruntime", "w8a8", "int8"),
+    ],
+)
+def test_each_precision_has_its_counterpart(engine: str, precision: str, form: str) -> None:
+    assert format_of(engine, precision) == form
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("ctranslate2", "nf4-g64"), ("onnxruntime", "bf16")])
+def test_a_precision_without_a_counterpart_is_unavailable(engine: str, precision: str) -> None:
+    with pytest.raises(UnavailableError, match=f"{engine} has no counterpart of {precision}; it has those of fp32"):
+        format_of(engine, precision)
+
+
+def test_an_engine_for_the_cpu_is_unavailable_on_another_device(source: Source) -> None:
+    with pytest.raises(UnavailableError, match="measured on cpu only"):
+        load_engine("llama-cpp:F32", source, threads=1, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("ctranslate2:int8", "ctranslate2"), ("llama-cpp:Q8_0", "llama-cpp"), ("onnxruntime:fp32", "onnxruntime")],
+)
 def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
     source: Source, monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
-    for module in ("ctranslate2", "llama_cpp"):
+    for module in ("ctranslate2", "llama_cpp", "onnxruntime"):
         monkeypatch.setitem(sys.modules, module, None)
-    for module in ("ctranslate2_engine", "llama_cpp_engine"):
+    for module in ("ctranslate2_engine", "llama_cpp_engine", "onnxruntime_engine"):
         monkeypatch.delitem(sys.modules, f"benchsuite.engines.{module}", raising=False)
     with pytest.raises(UnavailableError, match=f"pip install {package}"):
         load_engine(name, source, threads=1)
@@ -98,22 +184,24 @@ def test_every_engine_gets_the_same_prompts_in_turn_and_a_round_of_warm_up() -> 
     calls: list[tuple[str, int, int]] = []
 
     class Fake:
-        prefill_logits = "all"
-
         def __init__(self, name: str) -> None:
             self.name = name
 
         def prefill(self, ids: Sequence[int]) -> None:
             calls.append((self.name, hash(tuple(ids)), 0))
 
-        def generate(self, ids: Sequence[int], new_tokens: int) -> list[int]:
-            calls.append((self.name, hash(tuple(ids)), new_tokens))
-            return [1] * new_tokens
+        def generate(
+            self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
+        ) -> list[list[int]]:
+            calls.append((self.name, hash(tuple(prompts[0])), new_tokens))
+            for _ in range(new_tokens):
+                mark()
+            return [[1] * new_tokens]
 
     *_, lanes = race({"a": Fake("a"), "b": Fake("b")}, vocab_size=100, rounds=3)
-    assert [name for name, _, _ in calls] == ["a"] * 3 + ["b"] * 3 + (["a"] * 3 + ["b"] * 3) * 3
+    assert [name for name, _, _ in calls] == ["a", "a", "b", "b"] * 4
     assert [call[1:] for call in calls if call[0] == "a"] == [call[1:] for call in calls if call[0] == "b"]
-    assert {call[2] for call in calls} == {0, 1, NEW_TOKENS}
+    assert {call[2] for call in calls} == {0, NEW_TOKENS}
     assert all(len(lane.prefill_s) == len(lane.decode_s) == 3 for lane in lanes.values())
 
 
@@ -132,5 +220,5 @@ def test_the_command_goes_on_without_an_engine_that_is_missing(tmp_path: Path, m
 
 def test_a_model_that_is_no_gpt2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchsuite.engines.source.GPT2", type("Other", (), {}))
-    with pytest.raises(UsageError, match="native GPT-2s"):
+    with pytest.raises(UnavailableError, match="plain weights of a native GPT-2"):
         open_source("random:tiny")

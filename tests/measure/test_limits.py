@@ -1,0 +1,51 @@
+"""A machine's limits are measured once and kept; a damaged file is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchsuite.errors import FileFormatError
+from benchsuite.measure import limits as limits_module
+from benchsuite.measure.limits import Limits, limits_path, measure_limits, read_limits, write_limits
+
+LIMITS = Limits("m", 50e9, {"fp32": 500e9, "int8": 2000e9})
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_limits_are_found_again() -> None:
+    assert read_limits("m") is None
+    write_limits(LIMITS)
+    assert read_limits("m") == LIMITS
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"schema": 0}', '{"schema": 1, "bytes_per_s": -1, "flop_per_s": {"fp32": 1}}']
+)
+def test_a_damaged_file_says_what_writes_it_anew(text: str) -> None:
+    path = limits_path("m")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(FileFormatError, match="calibrate --limits"):
+        read_limits("m")
+
+
+def test_the_least_time_is_that_of_the_tighter_limit() -> None:
+    assert LIMITS.seconds(500e9, 0, "fp32") == 1
+    assert LIMITS.seconds(500e9, 100e9, "fp32") == 2
+    assert LIMITS.seconds(500e9, 0, "int8") == 0.25
+    assert LIMITS.seconds(500e9, 0, "fp16") is None
+
+
+def test_this_machine_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "READ_BYTES", 2**20)
+    monkeypatch.setattr(limits_module, "SHAPE", (32, 64, 64))
+    found = measure_limits("cpu")
+    assert len(found.machine) == 64
+    assert found.bytes_per_s > 0
+    assert found.flop_per_s["fp32"] > 0

@@ -1,0 +1,86 @@
+"""The work of a cell is counted from shapes: by hand for a small model, and against PyTorch's own counter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchsuite.engines.native import NativeEngine
+from benchsuite.measure.limits import Limits
+from benchsuite.measure.roofline import Part, counted, part_of, parts_of_generation
+from benchsuite.models import gpt2, models
+from benchsuite.models.language_model import LanguageModel
+from benchsuite.quant.apply import size_bytes
+from benchsuite.report.roofline import draw_roofline, roofline_table
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return models["random:tiny"].load("cpu", "eager")
+
+
+def test_flop_are_those_that_pytorch_counts(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpt2.cpu, "linear", torch.nn.functional.linear)  # which PyTorch's counter knows
+    ids = torch.arange(7)[None]
+    with counted(model) as passes, FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.head(model.hidden(ids))
+    config = model.module.config  # type: ignore[union-attr]
+    # the eager attention multiplies what the mask hides, too: T² pairs for T(T+1)/2
+    hidden = 4 * config.n_layer * config.n_embd * (7 * 7 - 7 * 8 // 2)
+    assert sum(each.flop for each in passes) == counter.get_total_flops() - hidden
+
+
+def test_a_token_reads_the_weights_and_the_keys_and_values_before_it_once(model: LanguageModel) -> None:
+    module, config = model.module, model.module.config  # type: ignore[union-attr]
+    with counted(model) as passes:
+        NativeEngine(model).generate([[1, 2, 3], [4, 5, 6]], 2)
+    prefill, head, step, _ = passes
+    per_token = 2 * config.n_layer * config.n_embd * 4
+    weights = size_bytes(module.h)  # type: ignore[arg-type]
+    assert prefill.bytes_read == weights + 2 * 3 * per_token
+    assert step.bytes_read == weights + 2 * 4 * per_token
+    assert head.bytes_read == config.vocab_size * config.n_embd * 4
+    assert head.flop == 2 * 2 * config.vocab_size * config.n_embd
+    assert [each.is_head for each in passes] == [False, True, False, True]
+
+
+def test_counting_ends_with_its_block(model: LanguageModel) -> None:
+    with counted(model) as passes:
+        pass
+    NativeEngine(model).prefill([1, 2])
+    assert passes == []
+
+
+def test_prefill_ends_with_the_first_head_and_shares_are_of_the_least_time(model: LanguageModel) -> None:
+    with counted(model) as passes:
+        NativeEngine(model).generate([[1, 2, 3]], 3)
+    limits = Limits("m", 1e9, {"fp32": 1e9})
+    prefill, decode = parts_of_generation(passes, 1.0, 2.0, limits)
+    assert prefill.flop == passes[0].flop + passes[1].flop
+    assert decode.flop == sum(each.flop for each in passes[2:])
+    least = sum(max(each.flop, each.bytes_read) / 1e9 for each in passes[2:])
+    assert decode.share == pytest.approx(least / 2.0)
+    assert part_of("batch", passes, 1.0, Limits("m", 1e9, {"bf16": 1e9})).share is None
+
+
+def test_the_table_says_what_was_not_measured() -> None:
+    part = Part("decode", 2e9, 1e9, 0.5, None)
+    table = roofline_table([part], None)
+    assert "unknown" in table
+    assert "benchsuite calibrate --limits" in table
+    assert "not here" in roofline_table([], None)
+
+
+def test_the_picture_shows_each_part_under_the_roof(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    parts = [Part("prefill", 2e10, 5e8, 0.1, 0.05), Part("decode", 2e9, 1e9, 0.05, 0.02)]
+    limits = Limits("m", 50e9, {"fp32": 500e9})
+    written = draw_roofline(parts, limits, "a cell", tmp_path / "roofline")
+    assert [path.suffix for path in written] == [".svg", ".png"]
+    table = roofline_table(parts, limits)
+    assert "50 %" in table
+    assert "40 %" in table
+    assert "reads 50.0 GB/s; products: fp32 500 GFLOP/s" in table
