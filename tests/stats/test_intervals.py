@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from scipy import stats as scipy_stats
 
 from benchsuite.errors import NumericalError
 from benchsuite.stats import mean_interval, perplexity_interval, proportion_interval
-from benchsuite.stats.intervals import clustered_mean
+from benchsuite.stats.intervals import ClusteredMean, clustered_mean
 
 
-def coverage(truth: float, intervals: list[tuple[float, float] | None]) -> float:
+def coverage(truth: float, intervals: Sequence[tuple[float, float] | None]) -> float:
     return float(np.mean([low <= truth <= high for low, high in (ends for ends in intervals if ends is not None)]))
 
 
@@ -42,6 +43,17 @@ def test_perplexity_is_covered_when_windows_of_a_document_depend_on_each_other()
         naive.append(perplexity_interval(-nll * tokens, tokens))
     assert 0.93 <= coverage(math.exp(3), clustered) <= 0.97
     assert coverage(math.exp(3), naive) < 0.85  # why clusters are kept
+
+
+@pytest.mark.parametrize("df", [3, 8, 40])
+def test_a_ratio_of_two_gauges_with_an_estimated_noise_is_covered_93_to_97_times_in_100(df: int) -> None:
+    """What `compare` prints for peaks of memory: one figure a side, the noise from other runs."""
+    random = np.random.default_rng(df)
+    intervals = []
+    for _ in range(5_000):
+        noise = 0.01 * math.sqrt(random.chisquare(df) / df)
+        intervals.append(ClusteredMean(0.02 + 0.01 * random.standard_normal(), noise, df).interval())
+    assert 0.94 <= coverage(0.02, intervals) <= 0.96
 
 
 @pytest.mark.parametrize("n", [5, 20, 50, 300])
