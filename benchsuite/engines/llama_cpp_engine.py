@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,12 @@ NAMES = {
 class LlamaCppEngine:
     """A model and a context for each shape of work; each token says whether its logits are wanted."""
 
-    def __init__(self, path: Path, threads: int, vocab_size: int) -> None:
+    def __init__(self, path: Path, threads: int, vocab_size: int, *, repacked: bool = True) -> None:
         self.threads, self.vocab_size = threads, vocab_size
         self._contexts: dict[tuple[int, int], Any] = {}
-        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
+        wanted = llama_cpp.llama_model_default_params()
+        wanted.use_extra_bufts = repacked
+        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
         if not self._model:
             raise FileFormatError(f"{path}: llama.cpp cannot load it; remove it, and it is converted anew")
 
@@ -115,7 +119,19 @@ def load(source: Source, form: str, threads: int, device: str) -> LlamaCppEngine
     if form != "F32":
         path = source.converted(form, lambda folder: _quantize(plain, folder / "model.gguf", form)) / "model.gguf"
     config = gpt2.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
-    return LlamaCppEngine(path, threads, config.vocab_size)
+    return LlamaCppEngine(path, threads, config.vocab_size, repacked=not form.startswith("Q") or _survives(path))
+
+
+def _survives(path: Path) -> bool:
+    """Whether llama.cpp's weights repacked for this processor work: with AMX some versions end in a segmentation fault.
+
+    A fresh process finds out, since nothing catches that in this one.
+    """
+    code = (
+        "import sys; from pathlib import Path; from benchsuite.engines.llama_cpp_engine import LlamaCppEngine;"
+        "LlamaCppEngine(Path(sys.argv[1]), 1, 1).prefill([0, 1])"
+    )
+    return subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode == 0
 
 
 def _write(directory: Path, path: Path) -> None:
