@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     """
     from rich.console import Console
 
-    from benchsuite.measure.resident import calibration_windows
+    from benchsuite.measure.calibration import calibration_windows
     from benchsuite.models import models
     from benchsuite.quant.files import quantize_directory
     from benchsuite.quant.progress import reported_to
@@ -33,6 +34,6 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     loaded = models[model].load(device, "sdpa")
     with bar(f"quantizing {loaded.name} to {precision}") as step, reported_to(step):
         written = quantize_directory(
-            loaded.module, source, output, precision, device=device, calibration=lambda: calibration_windows(loaded)
+            loaded.module, source, output, precision, device=device, calibration=partial(calibration_windows, loaded)
         )
     print_written(written, Console())

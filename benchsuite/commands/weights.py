@@ -17,7 +17,7 @@ import click
 def command(model: str, precisions: tuple[str, ...], device: str, output: Path) -> None:
     """Draw the distribution of MODEL's weights before and after each precision, and the error of each layer."""
     from benchsuite.files import new_directory
-    from benchsuite.measure.resident import calibration_windows
+    from benchsuite.measure.calibration import calibration_windows
     from benchsuite.models import models
     from benchsuite.quant import precision
     from benchsuite.quant.progress import reported_to
@@ -33,6 +33,6 @@ def command(model: str, precisions: tuple[str, ...], device: str, output: Path) 
             new,
             model=source.name,
             device=device,
-            calibration=lambda: calibration_windows(source.load(device, "sdpa")),
+            calibration=lambda dataset: calibration_windows(source.load(device, "sdpa"), dataset),
         )
     click.echo("\n".join(str(output / path.name) for path in written))

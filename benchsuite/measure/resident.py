@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 
 from benchsuite.errors import MissingError, UnavailableError
+from benchsuite.measure.calibration import calibration_windows
 from benchsuite.models import models
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.language_model import generate
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from benchsuite.models.language_model import LanguageModel
     from benchsuite.quant.apply import Coverage
 
-CALIBRATION_WINDOWS = 64
 SAMPLE_PROMPT = "Once upon a time"
 SAMPLE_TOKENS = 24
 Held = TypeVar("Held")
@@ -81,21 +81,11 @@ def load(model: str, precision: str, device: str, attention: str) -> tuple[Langu
 
 def apply_precision(model: LanguageModel, precision: str, device: str) -> Coverage:
     """Apply a precision to a loaded model, in place."""
-    coverage = precisions[precision].apply(model.module, device=device, calibration=lambda: calibration_windows(model))
+    coverage = precisions[precision].apply(
+        model.module, device=device, calibration=functools.partial(calibration_windows, model)
+    )
     model.module.to(device)
     return coverage
-
-
-def calibration_windows(model: LanguageModel) -> torch.Tensor:
-    """Token windows (N, T) from the train split of the embedded stories: never from a split that is scored."""
-    from benchsuite.data import datasets
-
-    stories = datasets["prose"].load("train", 8 * CALIBRATION_WINDOWS)
-    texts = [getattr(story, "text", "") for story in stories.items]
-    tokens = [token for ids in model.tokenizer.encode_batch(texts) for token in [model.tokenizer.end_of_text_id, *ids]]
-    length = min(model.n_positions, len(tokens))
-    count = min(CALIBRATION_WINDOWS, len(tokens) // length)
-    return torch.tensor(tokens[: count * length], device=model.device).view(count, length)
 
 
 @torch.inference_mode()

@@ -42,7 +42,7 @@ class Coverage:
 
     `linear_weights` are the elements of all linear weights but a head tied to the embedding, which is the embedding's;
     `share` is `quantized_weights` of it. `bits_per_weight` is of those linear weights, scales and zero points counted.
-    `seconds` is the time of quantizing, without that of this report.
+    `seconds` is the time of quantizing, without that of this report; `calibration` says what data it was fitted to.
     """
 
     linear_weights: int
@@ -52,6 +52,7 @@ class Coverage:
     bits_per_weight: float
     seconds: float
     layers: tuple[LayerReport, ...] = ()
+    calibration: str = ""
 
     @property
     def share(self) -> float:
@@ -105,9 +106,10 @@ def linears(module: nn.Module, *, with_head: bool = False) -> dict[str, nn.Linea
 
 
 def head_of(module: nn.Module) -> nn.Linear | None:
-    """The linear layer from hidden states to logits, where there is one: transformers' output embeddings."""
+    """The linear layer from hidden states to logits, where there is one: transformers' output embeddings, or the
+    `score` of a classifier."""
     get = getattr(module, "get_output_embeddings", None)
-    head = get() if callable(get) else None
+    head = (get() if callable(get) else None) or getattr(module, "score", None)
     return head if isinstance(head, nn.Linear) else None
 
 

@@ -67,7 +67,7 @@ class CodeBook:
         midpoints, order = _midpoints(self.book, weight.device)
 
         def codes(x: Tensor, absmax: Tensor) -> Tensor:
-            x.mul_(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1)
+            x = x.mul(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1)
             ranks = torch.bucketize(x.contiguous(), midpoints, out_int32=True)
             return ranks if self.book == "nf4" else order[ranks]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,7 @@ from benchsuite.quant.apply import (
     size_bytes,
 )
 from benchsuite.quant.layers import Form, QuantizedLinear
+from benchsuite.quant.methods import Calibration
 from benchsuite.quant.precision import precisions
 
 METHOD, VERSION = "benchsuite", 1
@@ -75,7 +76,7 @@ def quantize_directory(
     precision: str,
     *,
     device: str = "cpu",
-    calibration: Callable[[], Tensor] | None = None,
+    calibration: Calibration | None = None,
 ) -> Written:
     """Quantize `module`, which was loaded from the directory `source`, in place, and write it to `out`.
 
@@ -196,11 +197,13 @@ def _write_bnb(module: nn.Module, source: Path, directory: Path, precision: str,
     """Let transformers quantize `source` with bitsandbytes and write it; its layers are compared with `module`'s."""
     import transformers
 
+    from benchsuite.models.transformers_model import auto_class
+
     options: dict[str, Any] = {"load_in_8bit": True}
     if precision != "bnb-int8":
         options = {"load_in_4bit": True, "bnb_4bit_quant_type": precision.removeprefix("bnb-")}
     start = time.perf_counter()
-    quantized = transformers.AutoModelForCausalLM.from_pretrained(
+    quantized = auto_class(_read_config(source)).from_pretrained(
         source,
         quantization_config=transformers.BitsAndBytesConfig(**options),
         dtype=torch.float32,

@@ -73,8 +73,9 @@ class Absmax:
         return (bounds.cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
 
     def codes(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Codes of `x` as whole float32 numbers, `offset` added; overwrites `x`."""
-        return x.div_(scale).round_().add_(self.offset) if self.offset else x.div_(scale).round_()
+        """Codes of `x` as whole float32 numbers, `offset` added."""
+        codes = x.div(scale).round_()
+        return codes.add_(self.offset) if self.offset else codes
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: code · scale."""
@@ -128,8 +129,8 @@ class ZeroPoint:
         return scale, (low / scale).round_().neg_()
 
     def codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        """Codes of `x` as whole float32 numbers; overwrites `x`."""
-        return x.div_(scale).round_().add_(zero_point).clamp_(max=self.levels)
+        """Codes of `x` as whole float32 numbers."""
+        return x.div(scale).round_().add_(zero_point).clamp_(max=self.levels)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""

@@ -110,7 +110,7 @@ def encode_rows(
     """Packed codes, then the parameters (R, G) of every group: one pass over the weight, in runs that fit the cache.
 
     `parameters` maps smallest and largest weight of groups to their parameters; `encode` maps float32 weights, which it
-    may overwrite, and their parameters to codes.
+    leaves as they are, and their parameters to codes.
     """
     rows = as_rows(weight)
     height, columns = rows.shape
@@ -123,8 +123,8 @@ def encode_rows(
         zero = torch.zeros(1, 1, device=rows.device)
         found = tuple(one.new_empty(shape) for one in parameters(zero, zero))
     for run in chunks(height, columns):
-        x = rows[run].to(torch.float32, copy=True)  # (r, C)
-        codes = packed[run] if bits == 8 else torch.empty(x.shape, dtype=torch.uint8, device=x.device)
+        x = rows[run].float()  # (r, C)
+        codes = packed[run] if bits == 8 else torch.empty(x.shape, dtype=torch.int8, device=x.device)
         for (part, groups), (place, _) in zip(grouped(x, group), grouped(codes, group), strict=True):
             if group == "tensor":
                 mine = found
@@ -132,9 +132,11 @@ def encode_rows(
                 mine = parameters(part.amin(-1), part.amax(-1))
                 for kept, new in zip(found, mine, strict=True):
                     kept[run, groups] = new
-            place.copy_(encode(part, *(p.unsqueeze(-1) for p in mine)))
+            values = encode(part, *(p.unsqueeze(-1) for p in mine))
+            # PyTorch has a vectorised path from float32 to int8 and to int16, but none to uint8
+            place.copy_(values.to(torch.int16) if place.dtype == torch.uint8 else values)
         if bits != 8:
-            packed[run] = pack(codes, bits)
+            packed[run] = pack(codes.view(torch.uint8), bits)
     require_finite(weight, found[0])
     return packed, *found
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchsuite.errors import QuantizationError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from benchsuite.quant.apply import Coverage
+    from benchsuite.quant.methods import Calibration
     from benchsuite.quant.precision import Precision
 
 
@@ -26,7 +26,7 @@ class WithHead8:
         """As for the precision alone."""
         return self.base.unavailable(device)
 
-    def apply(self, module: nn.Module, *, device: str, calibration: Callable[[], Tensor] | None = None) -> Coverage:
+    def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:
         """Apply the precision, then quantize `module.wte`; QuantizationError where that is not the head too."""
         from benchsuite.quant.apply import size_bytes
         from benchsuite.quant.embedding import QuantizedEmbedding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from benchsuite.quant.apply import Coverage
     from benchsuite.quant.layers import Form
 
-Calibration = Callable[[], "Tensor"]
+# the name of a dataset, or None for the embedded ones, to token windows int64 (N, T) of its train split
+Calibration = Callable[["str | None"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Cast:
 
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         bytes_before, start = size_bytes(module), time.perf_counter()
-        module.to(device=device, dtype=dtypes[self.name])
+        # not module.to: transformers refuses it where bitsandbytes packed the weights, which stay as they are
+        torch.nn.Module.to(module, device=device, dtype=dtypes[self.name])
         return coverage(module, bytes_before=bytes_before, seconds=time.perf_counter() - start)
 
 
@@ -78,12 +80,13 @@ class OnGrid:
 
 @dataclass(frozen=True)
 class Gptq:
-    """GPTQ (Frantar et al. 2022) on a zero-point grid; the codes are chosen on calibration data."""
+    """GPTQ (Frantar et al. 2022) on a zero-point grid; the codes are chosen on the train split of `dataset`."""
 
     name: str
     bits: int
     group: Literal["row"] | int
     act_order: bool = False
+    dataset: str | None = None  # None: the embedded ones
 
     def unavailable(self, device: str) -> str | None:  # noqa: ARG002
         """Never: PyTorch alone is needed."""
@@ -97,7 +100,11 @@ class Gptq:
         if calibration is None:
             raise QuantizationError(f"{self.name} needs calibration data; name a dataset that has a train split")
         settings = Settings(self.bits, self.group, self.act_order)
-        return quantize_model(module, calibration(), settings, device=device)
+        windows = calibration(self.dataset)
+        covered = quantize_model(module, windows, settings, device=device)
+        count, length = windows.shape
+        source = f"the train split of {self.dataset}" if self.dataset else "the embedded datasets' train splits"
+        return replace(covered, calibration=f"{count} windows of {length} tokens from {source}")
 
     def form(self) -> Form:
         """The grid and product of its layers."""

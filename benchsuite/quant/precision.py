@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from benchsuite.quant.head import WithHead8
@@ -11,10 +10,11 @@ from benchsuite.quant.methods import Cast, External, Gptq, OnGrid
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from benchsuite.quant.apply import Coverage
     from benchsuite.quant.layers import Form
+    from benchsuite.quant.methods import Calibration
 
 
 class Precision(Protocol):
@@ -29,10 +29,11 @@ class Precision(Protocol):
         """Why this machine cannot run it on `device` ("cpu", "cuda"), in the library's own words; None where it can."""
         ...
 
-    def apply(self, module: nn.Module, *, device: str, calibration: Callable[[], Tensor] | None = None) -> Coverage:
+    def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:
         """Hold the weights of `module` this way, in place, on `device`, and say how much was covered.
 
-        `calibration()` gives token windows int64 (N, T) from a train split; methods that need none do not call it.
+        `calibration(dataset)` gives token windows int64 (N, T) from the train split of a dataset, or of the embedded
+        ones for None; methods that need none do not call it.
         """
         ...
 
@@ -107,10 +108,12 @@ for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-i
     precisions.register(_external, External(_external))
 
 
-@precisions.family(r"gptq(8|4|3)(?:-g(\d+))?(-act)?", examples=["gptq8", "gptq4-g128", "gptq3-g128", "gptq4-g128-act"])
+@precisions.family(
+    r"gptq(8|4|3)(?:-g(\d+))?(-act)?(?:@(.+))?", examples=["gptq8", "gptq4-g128", "gptq3-g128", "gptq4-g128-act"]
+)
 def _gptq(match: re.Match[str]) -> Precision:
-    bits, size, act_order = match.groups()
-    return Gptq(match[0], int(bits), int(size) if size else "row", act_order=act_order is not None)
+    bits, size, act_order, dataset = match.groups()
+    return Gptq(match[0], int(bits), int(size) if size else "row", act_order=act_order is not None, dataset=dataset)
 
 
 @precisions.family(r"(w8a8|absmax4-g32|absmax4-g64)-head8", examples=["w8a8-head8", "absmax4-g32-head8"])

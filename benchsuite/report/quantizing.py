@@ -22,8 +22,10 @@ def print_written(written: Written, console: Console) -> None:
         ("covered", f"{covered.share:.1%} of {covered.linear_weights:,} linear weights"),
         ("bits per weight", f"{covered.bits_per_weight:.3f} with scales and zero points"),
         ("time", f"{covered.seconds:.2f} s"),
+        ("calibration", covered.calibration),
     ):
-        facts.add_row(label, value)
+        if value:
+            facts.add_row(label, value)
     console.print(facts)
     if worst := written.worst_layers():
         layers = Table(title="layers with the most noise", title_justify="left")

@@ -14,6 +14,7 @@ from benchsuite.quant import external
 from benchsuite.quant.apply import Coverage, LayerReport, convert_conv1d, kind_of, linears_to_quantize, packed_of
 from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.methods import Calibration
 from benchsuite.quant.packing import unpack
 from benchsuite.quant.precision import precisions
 from benchsuite.report.curves import new_figure, save_figure
@@ -29,7 +30,7 @@ def draw_weights(
     *,
     model: str,
     device: str = "cpu",
-    calibration: Callable[[], Tensor] | None = None,
+    calibration: Calibration | None = None,
 ) -> list[Path]:
     """Write `weights-PRECISION` for each of `names`, and `error-by-layer`, as SVG and PNG into `directory`.
 

@@ -1,13 +1,16 @@
-"""Hypothesis strategies for the built-in grids."""
+"""Hypothesis strategies for the built-in grids and their products."""
 
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import torch
+from torch import Tensor
 
 from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.float8 import Float8
 from benchsuite.quant.grids import Absmax, Grid, ZeroPoint
 from benchsuite.quant.groups import Group
+from benchsuite.quant.testing import DTYPES
 
 bits = st.sampled_from([8, 4, 3])
 sizes = st.integers(1, 80)
@@ -35,3 +38,19 @@ def kinds(sizes: st.SearchStrategy[int]) -> dict[str, st.SearchStrategy[Grid]]:
 
 GRIDS = kinds(sizes)
 WIDE_GRIDS = kinds(wide_sizes)  # groups large enough that some weight comes near the bound
+
+
+@st.composite
+def factors(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+    """Activations (N, in) of some dtype with outlier features in some of them, and a weight (out, in)."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    rows, inner, out = draw(st.integers(1, 9)), draw(st.integers(1, 130)), draw(st.integers(1, 9))
+    x = torch.randn(rows, inner, generator=generator) * draw(st.sampled_from([0.0, 1e-4, 1.0, 3.0]))
+    if draw(st.booleans()):
+        x[:, draw(st.integers(0, inner - 1))] *= draw(st.sampled_from([10.0, 100.0]))
+    weight = torch.randn(out, inner, generator=generator) * draw(st.sampled_from([1e-3, 0.02, 1.0]))
+    return x.to(draw(st.sampled_from(DTYPES))), weight
+
+
+def true_product(x: Tensor, weight: Tensor) -> Tensor:
+    return x.double() @ weight.double().t()

@@ -12,26 +12,9 @@ from benchsuite.quant.bounds import product_bound
 from benchsuite.quant.float8 import Float8, float8
 from benchsuite.quant.grids import Absmax, Grid, ZeroPoint
 from benchsuite.quant.products import OUTLIER_THRESHOLD, int8_matmul, llm_int8, quantize_activations, w8a8, weight_only
-from benchsuite.quant.testing import DTYPES
-from tests.quant.strategies import GRIDS
+from tests.quant.strategies import GRIDS, factors, true_product
 
 INT8 = Absmax(8, "row")
-
-
-@st.composite
-def factors(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
-    """Activations (N, in) of some dtype with outlier features in some of them, and a weight (out, in)."""
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    rows, inner, out = draw(st.integers(1, 9)), draw(st.integers(1, 130)), draw(st.integers(1, 9))
-    x = torch.randn(rows, inner, generator=generator) * draw(st.sampled_from([0.0, 1e-4, 1.0, 3.0]))
-    if draw(st.booleans()):
-        x[:, draw(st.integers(0, inner - 1))] *= draw(st.sampled_from([10.0, 100.0]))
-    weight = torch.randn(out, inner, generator=generator) * draw(st.sampled_from([1e-3, 0.02, 1.0]))
-    return x.to(draw(st.sampled_from(DTYPES))), weight
-
-
-def true_product(x: Tensor, weight: Tensor) -> Tensor:
-    return x.double() @ weight.double().t()
 
 
 @given(factors())
