@@ -13,6 +13,7 @@ import torch
 from benchsuite.errors import MissingError, UnavailableError
 from benchsuite.measure.calibration import calibration_windows
 from benchsuite.models import models
+from benchsuite.models.classifier import Classifier
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.language_model import generate
 from benchsuite.quant.precision import precisions
@@ -35,8 +36,10 @@ class Loaded:
     coverage: Coverage
 
     @functools.cached_property
-    def sample_text(self) -> str:
-        """What the model says: a few greedy tokens after a fixed prompt."""
+    def sample_text(self) -> str | None:
+        """What the model says: a few greedy tokens after a fixed prompt; None of a classifier, which does not speak."""
+        if isinstance(self.model, Classifier):
+            return None
         prompt = self.model.tokenizer.encode(SAMPLE_PROMPT)
         [(_, tokens)] = generate(self.model, [prompt], max_new_tokens=SAMPLE_TOKENS, batch_size=1)
         return self.model.tokenizer.decode(tokens)

@@ -1,10 +1,13 @@
-"""GPT-2 with a classification head: transformers' `GPT2ForSequenceClassification`, computed by our own GPT-2."""
+"""GPT-2 with a classification head: transformers' `GPT2ForSequenceClassification`, computed by our own GPT-2.
+
+What another library quantized is computed by transformers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +15,28 @@ from torch import Tensor, nn
 from benchsuite.errors import FileFormatError, UnavailableError
 from benchsuite.models import gpt2, resolve
 from benchsuite.models.gpt2 import GPT2, Attention
+from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
 ARCHITECTURE = "GPT2ForSequenceClassification"
 HEAD = "score.weight"
 
 
-class Classifier(resolve.NativeModel):
-    """A GPT-2 whose last hidden state says the class; it does not speak.
+@runtime_checkable
+class Classifier(LanguageModel, Protocol):
+    """A model whose last hidden state says the class; it does not speak: `head` raises UnavailableError.
 
     `classes` are the names of its classes by index, as `id2label` of its configuration has them.
     """
+
+    classes: tuple[str, ...]
+
+    def class_logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
+
+
+class NativeClassifier(resolve.NativeModel):
+    """Our own GPT-2 as a classifier; its module holds the head as `score`."""
 
     def __init__(
         self, name: str, module: GPT2, tokenizer: TextTokenizer, fingerprint: str, classes: tuple[str, ...]
@@ -32,7 +46,7 @@ class Classifier(resolve.NativeModel):
 
     def head(self, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
         """Refuse: UnavailableError, since there is no head over the vocabulary."""
-        raise UnavailableError(f"{self.name} is a classifier: it has no language-model head; ask it for classes only")
+        refuse_to_speak(self.name)
 
     def class_logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
@@ -40,35 +54,41 @@ class Classifier(resolve.NativeModel):
         return score(hidden)  # type: ignore[no-any-return]
 
 
+def refuse_to_speak(name: str) -> NoReturn:
+    """UnavailableError for a question that wants a language model."""
+    raise UnavailableError(f"{name} is a classifier: it has no language-model head; ask it for classes only")
+
+
 def is_classifier(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` describes what this file loads."""
     return ARCHITECTURE in (config.get("architectures") or ())
 
 
-def load_classifier(path: Path, name: str, *, device: str, attention: Attention) -> Classifier:
-    """The classifier of a directory, in fp32; errors as of `load_directory`."""
+def load_classifier(path: Path, name: str, *, device: str, attention: Attention) -> NativeClassifier:
+    """The classifier of a directory, in fp32 or as `benchsuite quantize` wrote it; errors as of `load_directory`."""
     config = resolve.read_config(path)
     shape = gpt2.config_from_hub(config)
     tokenizer = load_tokenizer(path)
     resolve.check_vocabulary(tokenizer, shape.vocab_size, path)
-    tensors = {key: tensor.float() for key, tensor in resolve.read_tensors(path).items()}
+    tensors = resolve.read_tensors(path)
     weight = tensors.pop(HEAD, None)
-    classes = _classes(config, path)
+    classes = classes_of(config, path)
     if weight is None or weight.shape != (len(classes), shape.n_embd):
         found = "nothing" if weight is None else f"{tuple(weight.shape)}"
         raise FileFormatError(f"{path}: {HEAD} is {found}; wanted ({len(classes)}, {shape.n_embd})")
     try:
-        module = gpt2.from_state(gpt2.state_from_hub(tensors, shape), shape, attention=attention)
+        module = resolve.build(config, shape, tensors, attention)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
     with torch.device("meta"):
         score = nn.Linear(shape.n_embd, len(classes), bias=False)
-    score.load_state_dict({"weight": weight}, assign=True)
+    score.load_state_dict({"weight": weight.float()}, assign=True)
     module.add_module("score", score.requires_grad_(False).eval())
-    return Classifier(name, module.to(device), tokenizer, resolve.fingerprint(path), classes)
+    return NativeClassifier(name, module.to(device), tokenizer, resolve.fingerprint(path), classes)
 
 
-def _classes(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+def classes_of(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """The names of the classes by index."""
     names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers writes none where there are two
     try:
         return tuple(str(names[str(index)]) for index in range(len(names)))

@@ -54,7 +54,7 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
     from benchsuite.models.classifier import is_classifier, load_classifier
 
     config = read_config(path)
-    if is_classifier(config) and "quantization_config" not in config:
+    if is_classifier(config) and _is_ours(config):
         return load_classifier(path, name, device=device, attention=attention)
     if gpt2.why_not_native(config) is None and _is_ours(config):
         shape = gpt2.config_from_hub(config)
@@ -62,7 +62,7 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
         check_vocabulary(tokenizer, shape.vocab_size, path)
         tensors = read_tensors(path)
         try:
-            module = _build(config, shape, tensors, attention)
+            module = build(config, shape, tensors, attention)
         except FileFormatError as error:
             raise FileFormatError(f"{path}: {error}") from error
         return NativeModel(name, module.to(device), tokenizer, fingerprint(path))
@@ -178,7 +178,8 @@ def _is_ours(config: dict[str, Any]) -> bool:
     return is_quantized(config)
 
 
-def _build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
+def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
+    """Our own GPT-2 of a directory's tensors, plain or packed by this project; FileFormatError for those of another."""
     if "quantization_config" not in config:
         return gpt2.from_state(_as_float32(gpt2.state_from_hub(tensors, shape)), shape, attention=attention)
     from benchsuite.quant.files import restore

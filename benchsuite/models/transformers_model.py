@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import transformers
 from torch import Tensor, nn
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.models.classifier import classes_of, is_classifier, refuse_to_speak
 from benchsuite.models.gpt2 import Attention
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
@@ -106,8 +108,27 @@ class TransformersModel:
         return TransformersCache(batch_size, capacity)
 
 
+class TransformersClassifier(TransformersModel):
+    """A classifier that transformers computes; see `benchsuite.models.classifier.Classifier`."""
+
+    def __init__(
+        self, name: str, module: nn.Module, tokenizer: TextTokenizer, fingerprint: str, classes: tuple[str, ...]
+    ) -> None:
+        super().__init__(name, module, tokenizer, fingerprint)
+        self.classes = classes
+
+    def head(self, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
+        """Refuse: UnavailableError, since there is no head over the vocabulary."""
+        refuse_to_speak(self.name)
+
+    def class_logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
+        score: nn.Module = self.module.get_submodule("score")
+        return score(hidden)  # type: ignore[no-any-return]
+
+
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
-    """The causal language model of a directory, in fp32 unless it is quantized; no remote code, no pickle."""
+    """The causal language model or classifier of a directory, in fp32 unless quantized; no remote code, no pickle."""
     from benchsuite.models.resolve import check_vocabulary, fingerprint, read_config
     from benchsuite.quant.files import is_quantized
 
@@ -116,7 +137,7 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
         if is_quantized(config):
             module = _restored(path, config, attention)
         else:
-            module = transformers.AutoModelForCausalLM.from_pretrained(
+            module = auto_class(config).from_pretrained(
                 path,
                 dtype=None if "quantization_config" in config else torch.float32,
                 attn_implementation=ATTENTION_NAMES[attention],
@@ -130,7 +151,17 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
         raise FileFormatError(f"{path}: transformers {transformers.__version__} cannot load it: {error}") from error
     tokenizer = load_tokenizer(path)
     check_vocabulary(tokenizer, module.config.vocab_size, path)
-    return TransformersModel(name, module.to(device).requires_grad_(False).eval(), tokenizer, fingerprint(path))
+    module = module.to(device).requires_grad_(False).eval()
+    if is_classifier(config):
+        return TransformersClassifier(name, module, tokenizer, fingerprint(path), classes_of(config, path))
+    return TransformersModel(name, module, tokenizer, fingerprint(path))
+
+
+def auto_class(config: Mapping[str, Any]) -> Any:
+    """The class of transformers that loads a `config.json`: with the head that it was saved with."""
+    if is_classifier(config):
+        return transformers.AutoModelForSequenceClassification
+    return transformers.AutoModelForCausalLM
 
 
 def _restored(path: Path, config: dict[str, Any], attention: Attention) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from benchsuite.data.examples import Document, Examples, LabelledText
 from benchsuite.errors import DataError, FileFormatError, UnavailableError
 from benchsuite.evals import classification, perplexity
 from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.quant.files import quantize_directory
 
 NAMES = ("World", "Sports", "Business")
 TEXTS = Examples(
@@ -32,7 +35,7 @@ def directory(tmp_path: Path) -> Path:
     config = transformers.GPT2Config(
         vocab_size=4_096,
         n_positions=64,
-        n_embd=48,
+        n_embd=64,
         n_layer=2,
         n_head=4,
         pad_token_id=0,
@@ -72,8 +75,8 @@ def test_a_classifier_does_not_speak(directory: Path) -> None:
 
 def test_a_head_that_does_not_fit_its_classes_is_refused(directory: Path) -> None:
     file = directory / "model.safetensors"
-    save_file(load_file(file) | {"score.weight": torch.zeros(7, 48)}, file)
-    with pytest.raises(FileFormatError, match=r"score.weight is \(7, 48\); wanted \(3, 48\)"):
+    save_file(load_file(file) | {"score.weight": torch.zeros(7, 64)}, file)
+    with pytest.raises(FileFormatError, match=r"score.weight is \(7, 64\); wanted \(3, 64\)"):
         load_directory(directory, "c")
 
 
@@ -82,3 +85,49 @@ def test_classes_that_are_not_numbered_through_are_refused(directory: Path) -> N
     (directory / "config.json").write_text(json.dumps(config | {"id2label": {"0": "a", "2": "b"}}))
     with pytest.raises(FileFormatError, match="id2label"):
         load_directory(directory, "c")
+
+
+@pytest.mark.parametrize("precision", ["absmax8-row", "nf4-g64", "bnb-int8", "bnb-nf4"])
+def test_a_quantized_classifier_keeps_its_head_and_is_loaded_as_it_was_written(
+    directory: Path, tmp_path: Path, precision: str
+) -> None:
+    if precision.startswith("bnb-"):
+        pytest.importorskip("bitsandbytes")
+    whole = load_directory(directory, "toy")
+    written = quantize_directory(whole.module, directory, tmp_path / "quantized", precision)
+    assert not any("score" in layer.name for layer in written.coverage.layers)
+    held = load_directory(tmp_path / "quantized", "toy")
+    score = load_file(directory / "model.safetensors")["score.weight"]
+    assert torch.equal(held.module.get_submodule("score").weight.float(), score)
+
+    def logits(ids: torch.Tensor) -> torch.Tensor:
+        if precision.startswith("bnb-"):
+            by_transformers = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "quantized")
+            return by_transformers.eval()(ids).logits[0]
+        return whole.class_logits(whole.hidden(ids))[0, -1]  # quantized in place
+
+    for item in classification.evaluate(held, TEXTS, batch_size=1).items:
+        with torch.inference_mode():
+            logs = logits(torch.tensor([held.tokenizer.encode(item["prompt"])])).log_softmax(-1).tolist()
+        assert item["log_likelihood"] == pytest.approx(dict(zip(NAMES, logs, strict=True)), abs=1e-4)
+    with pytest.raises(UnavailableError, match="it has no language-model head"):
+        held.head(torch.zeros(1, 64))
+
+
+def test_the_matrix_measures_a_classifier_in_every_precision(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    names = ("World", "Sports", "Business", "Technology")
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    (directory / "config.json").write_text(json.dumps(config))
+    weights = load_file(directory / "model.safetensors")
+    weights["score.weight"] = torch.randn(4, 64)
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    command = ["bench/test_classification.py", "--model", f"{directory}/", "--dataset", "headlines", "--limit", "3"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *command, "--precision", "fp32,absmax8-row"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in finished.stdout, finished.stdout[-2000:]
