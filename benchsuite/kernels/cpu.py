@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from benchsuite.kernels.int4 import unpack_int4
 from benchsuite.kernels.table import Capability
+from benchsuite.quant.bounds import SMALLEST_SCALE
+from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, quantize_activations
 
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
-INT8_TOKENS = 256  # rows whose codes, sums and scaled results stay in the second-level cache together
+INT8_ROWS = 256  # rows whose codes, sums and scaled results stay in the second-level cache together
 
 
 @functools.cache
@@ -29,21 +31,26 @@ def capabilities() -> frozenset[Capability]:
             found.add("bf16")
     if int8_is_exact():
         found.add("exact_int8")
+    if torch.backends.mkl.is_available() and torch.cpu._is_amx_tile_supported():  # type: ignore[no-untyped-call]
+        found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
     return frozenset(found)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x (..., in) times weight (out, in) transposed, the weight as it is: for the head, which is the embedding too.
 
-    oneDNN takes it without a copy; with gradients, on another device or in another dtype it is F.linear.
+    oneDNN takes it without a copy, but reorders a bf16 weight in every call, where PyTorch's own matrix-vector product
+    streams it; with gradients, on another device or in another dtype it is F.linear.
     """
-    if x.is_cpu and not torch.is_grad_enabled() and _onednn_takes(weight.dtype):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
-    return F.linear(x, weight)
+    if not x.is_cpu or torch.is_grad_enabled() or not _onednn_takes(weight.dtype):
+        return F.linear(x, weight)
+    if x.numel() == weight.shape[1] and (weight.dtype == torch.bfloat16 or "mkl" in capabilities()):
+        return torch.mv(weight, x.view(-1)).view(*x.shape[:-1], -1)
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
-class PackedLinear(nn.Module):
-    """y = gelu?(x Wᵀ + b) in float32 or bfloat16, the weight (out, in) in oneDNN's own layout."""
+class PlainLinear(nn.Module):
+    """y = gelu?(x Wᵀ + b) in float32, the weight (out, in) as it is: one token through MKL, more through oneDNN."""
 
     weight: Tensor
     bias: Tensor | None
@@ -51,7 +58,7 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(weight.detach()))
+        self.register_buffer("weight", weight.detach())
         self.register_buffer("bias", None if bias is None else bias.detach())
         self.post = ("none", "")
 
@@ -62,30 +69,56 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out)."""
         name, algorithm = self.post
+        if x.numel() == self.in_features:
+            y = F.linear(x, self.weight, self.bias)
+            return F.gelu(y, approximate=algorithm) if name == "gelu" else y
+        return self.onednn(x)
+
+    def onednn(self, x: Tensor) -> Tensor:
+        """The same through oneDNN."""
+        name, algorithm = self.post
         return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
             x, self.weight, self.bias, name, [], algorithm
         )
 
 
-class Int8Linear(nn.Module):
-    """`w8a8`: int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
+class PackedLinear(PlainLinear):
+    """y = gelu?(x Wᵀ + b) in float32 or bfloat16, the weight (out, in) in oneDNN's layout: always through oneDNN."""
 
-    The weight is prepacked by oneDNN. A single token's scale, the bias and GELU are part of the product; for more
-    tokens oneDNN knows only one scale, so the tokens' scales follow it.
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(torch.ops.mkldnn._reorder_linear_weight(weight.detach()), bias)
+
+    forward = PlainLinear.onednn
+
+
+class Int8Linear(nn.Module):
+    """int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
+
+    One digit is `w8a8`. With three, an activation is the sum of three int8 digits, each in steps of 1/254 of the one
+    before: that is all of float32, so the product is that of the weights alone, which are read once for all digits.
+    `offset` (out,) is what is added to each weight of a row: the zero point.
+
+    The weight is prepacked by oneDNN. A single row's scale, the bias and GELU are part of the product; for more rows
+    oneDNN knows only one scale, so theirs follow it.
     """
 
     codes: Tensor
     scale: Tensor
     zero_point: Tensor
     bias: Tensor | None
+    offset: Tensor | None
 
-    def __init__(self, codes: Tensor, scale: Tensor, bias: Tensor | None) -> None:
+    def __init__(
+        self, codes: Tensor, scale: Tensor, bias: Tensor | None, *, digits: int = 1, offset: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.out_features, self.in_features = codes.shape
+        self.digits = digits
         self.register_buffer("codes", torch.ops.onednn.qlinear_prepack(codes, None))
         self.register_buffer("scale", scale.float().expand(self.out_features, 1).reshape(-1).contiguous())
         self.register_buffer("zero_point", torch.zeros(self.out_features, dtype=torch.int8))
         self.register_buffer("bias", None if bias is None else bias.detach().float())
+        self.register_buffer("offset", None if offset is None else offset.expand(self.out_features, 1).reshape(-1))
         self.post = ("none", "")
 
     def fuse_gelu(self) -> None:
@@ -95,27 +128,40 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        if rows.shape[0] <= INT8_TOKENS:
+        step = INT8_ROWS // self.digits
+        if rows.shape[0] <= step:
             y = self._rows(rows)
         else:
             y = torch.empty(rows.shape[0], self.out_features, dtype=x.dtype)
-            for start in range(0, rows.shape[0], INT8_TOKENS):
-                run = slice(start, start + INT8_TOKENS)
+            for start in range(0, rows.shape[0], step):
+                run = slice(start, start + step)
                 y[run] = self._rows(rows[run])
         return y.view(*x.shape[:-1], self.out_features)
 
     def _rows(self, x: Tensor) -> Tensor:
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
         name, algorithm = self.post
-        if x.shape[0] == 1:
-            y = self._product(codes, float(scale), self.bias, name, algorithm)  # (1, out)
-        else:
-            y = self._product(codes, 1.0, None, "none", "").mul_(scale)  # (N, out)
-            if self.bias is not None:
-                y += self.bias
-            if name == "gelu":
-                y = F.gelu(y, approximate=algorithm)
-        return y.to(x.dtype)
+        if self.digits > 1:
+            codes, scale = self._more_digits(x.float(), codes, scale)  # (D · N, in), (D · N, 1)
+        elif x.shape[0] == 1:
+            return self._product(codes, float(scale), self.bias, name, algorithm).to(x.dtype)  # (1, out)
+        y = self._product(codes, 1.0, None, "none", "").mul_(scale)  # (D · N, out)
+        if self.digits > 1:
+            y = y.view(self.digits, -1, self.out_features).sum(0)  # (N, out)
+        if self.offset is not None:
+            y.addcmul_(x.float().sum(1, keepdim=True), self.offset)
+        if self.bias is not None:
+            y += self.bias
+        return (F.gelu(y, approximate=algorithm) if name == "gelu" else y).to(x.dtype)
+
+    def _more_digits(self, x: Tensor, codes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        found = [(codes, scale)]
+        while len(found) < self.digits:
+            x = torch.addcmul(x, codes.float(), scale, value=-1)  # what is left: at most half a step
+            scale = (scale / 254).clamp_(min=SMALLEST_SCALE)
+            codes = (x / scale).round_().to(torch.int8)
+            found.append((codes, scale))
+        return torch.cat([codes for codes, _ in found]), torch.cat([scale for _, scale in found])
 
     def _product(self, codes: Tensor, scale: float, bias: Tensor | None, name: str, algorithm: str) -> Tensor:
         return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
@@ -138,6 +184,7 @@ class Int4Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = codes.shape
         self.group_size = self.in_features // scale.shape[1]
+        self.symmetric = offset is None
         offset = torch.zeros_like(scale) if offset is None else offset
         self.register_buffer("codes", torch._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 1))
         self.register_buffer("scales", torch.stack((scale, offset), -1).transpose(0, 1).bfloat16().contiguous())
@@ -160,14 +207,21 @@ class Int4Linear(nn.Module):
         """The weight, transposed: (in, out)."""
         weight = unpack_int4(self.codes, self.out_features, self.in_features, dtype)  # (in, out)
         groups = weight.view(-1, self.group_size, self.out_features)  # (G, size, out)
-        scales = self.scales.to(dtype).unsqueeze(1)  # (G, 1, out, 2)
-        groups.mul_(scales[..., 0]).add_(scales[..., 1])
+        scale, offset = self.scales.to(dtype).permute(2, 0, 1).contiguous().unsqueeze(2)  # (G, 1, out) each
+        groups.mul_(scale)
+        if not self.symmetric:
+            groups.add_(offset)
         return weight
 
 
-def int4_takes(out_features: int, in_features: int, group_size: int) -> bool:
-    """Whether the 4-bit kernel has this shape: whole blocks of 64 rows, groups of 32, 64, 128 or 256."""
-    return out_features % 64 == 0 and group_size in (32, 64, 128, 256) and in_features % group_size == 0
+def int4_group(out_features: int, in_features: int, group: Group) -> int | None:
+    """The group size with which the 4-bit kernel takes this shape: whole blocks of 64 rows, groups of 32 to 256.
+
+    A row, or the whole tensor, with one scale is groups that repeat it. None: the kernel does not take it.
+    """
+    sizes = (group,) if isinstance(group, int) else (256, 128, 64, 32)
+    fitting = (size for size in sizes if size in (32, 64, 128, 256) and in_features % size == 0)
+    return next(fitting, None) if out_features % 64 == 0 else None
 
 
 @functools.cache

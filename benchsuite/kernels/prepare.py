@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from benchsuite.kernels import cpu
+from benchsuite.kernels.code_book import CodeBookLinear
 from benchsuite.kernels.table import Capability, Weights, choose
 from benchsuite.quant.apply import set_module
+from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.grids import Absmax, ZeroPoint
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.packing import unpack
 from benchsuite.quant.products import w8a8, weight_only
 
 _FLOATS: dict[torch.dtype, Weights] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+_PLAIN = {"mkl-and-onednn": cpu.PlainLinear, "onednn-prepacked": cpu.PackedLinear}
 
 
 def prepare(module: nn.Module, device: str) -> Counter[str]:
@@ -47,13 +51,13 @@ def held_as(layer: nn.Module) -> Weights | None:
         return "other"
     if product is w8a8 and isinstance(grid, Absmax) and grid.bits == 8 and grid.group in ("row", "tensor"):
         return "int8-row"
-    if (
-        product is weight_only
-        and isinstance(grid, Absmax | ZeroPoint)
-        and grid.bits == 4
-        and isinstance(grid.group, int)
-        and cpu.int4_takes(layer.out_features, layer.in_features, grid.group)
-    ):
+    if product is weight_only and isinstance(grid, CodeBook) and not grid.double_quantized:
+        return "code-book" if grid.block % 2 == 0 and layer.in_features % grid.block == 0 else "other"
+    if product is not weight_only or not isinstance(grid, Absmax | ZeroPoint):
+        return "other"
+    if grid.bits == 8 and grid.group in ("row", "tensor"):
+        return "int8-weight"
+    if grid.bits == 4 and cpu.int4_group(layer.out_features, layer.in_features, grid.group):
         return "int4-group"
     return "other"
 
@@ -61,19 +65,32 @@ def held_as(layer: nn.Module) -> Weights | None:
 def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
     """The layer that runs `kernel` in place of `layer`; None where it is what runs already."""
     if isinstance(layer, nn.Linear):
-        return cpu.PackedLinear(layer.weight, layer.bias) if kernel == "onednn-prepacked" else None
+        return _PLAIN[kernel](layer.weight, layer.bias) if kernel in _PLAIN else None
     assert isinstance(layer, QuantizedLinear)
     bias = layer.get_buffer("bias") if layer.bias is not None else None
     if kernel == "onednn-int8":
         return cpu.Int8Linear(layer.packed["codes"], layer.packed["scale"], bias)
+    if kernel == "onednn-int8-digits":
+        offset = _offset(layer, 128)
+        codes = layer.packed["codes"] if offset is None else (layer.packed["codes"] ^ 128).view(torch.int8)
+        return cpu.Int8Linear(codes, layer.packed["scale"], bias, digits=3, offset=offset)
+    if kernel == "byte-pairs":
+        values = cast("CodeBook", layer.grid).values
+        return CodeBookLinear(layer.packed["codes"], values, layer.packed["scale"], bias)
     if kernel == "int4pack":
+        size = cpu.int4_group(layer.out_features, layer.in_features, cast("Absmax", layer.grid).group)
+        assert size is not None
         codes = unpack(layer.packed["codes"], 4, layer.in_features)
-        return cpu.Int4Linear(codes, layer.packed["scale"], _offset(layer), bias)
+        offset = _offset(layer, 8)
+        shape = (layer.out_features, layer.in_features // size)
+        return cpu.Int4Linear(
+            codes, layer.packed["scale"].expand(shape), None if offset is None else offset.expand(shape), bias
+        )
     return None
 
 
-def _offset(layer: QuantizedLinear) -> Tensor | None:
-    """What code 8 stands for in each group (out, G): 0 on a symmetric grid."""
+def _offset(layer: QuantizedLinear, middle: int) -> Tensor | None:
+    """What the code `middle` stands for in each row or group, (R, G): None, for 0, on a symmetric grid."""
     if isinstance(layer.grid, Absmax):
         return None
-    return (8 - layer.packed["zero_point"].float()) * layer.packed["scale"]
+    return (middle - layer.packed["zero_point"].float()) * layer.packed["scale"]

@@ -61,27 +61,26 @@ class KVCache:
     ) -> None:
         if capacity > config.n_positions:
             raise UsageError(f"{capacity} tokens do not fit the model's context of {config.n_positions}")
-        head_dim = config.n_embd // config.n_head
-        shape = (config.n_layer, batch_size, config.n_head, capacity, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)  # (L, B, H, capacity, D)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)  # (L, B, H, capacity, D)
+        self.capacity = capacity  # tokens that a row can hold
         self.lengths = [0] * batch_size
-
-    @property
-    def capacity(self) -> int:
-        """Tokens that a row can hold."""
-        return self.keys.shape[3]
+        shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
+        # keys and values of each block, (B, H, capacity, D): apart, so that the allocator gives memory used before
+        self.blocks = [
+            (torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
+            for _ in range(config.n_layer)
+        ]
 
     def keep(self, rows: list[int]) -> None:
         """Keep only `rows`, in that order: finished rows leave the batch; a row named twice is copied."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.blocks = [(keys[rows], values[rows]) for keys, values in self.blocks]
         self.lengths = [self.lengths[row] for row in rows]
 
     def start_from(self, prefix: KVCache) -> None:
         """Begin every row with the one row of `prefix`, whose keys and values were computed once."""
         length = prefix.lengths[0]
-        self.keys[..., :length, :] = prefix.keys[..., :length, :]
-        self.values[..., :length, :] = prefix.values[..., :length, :]
+        for block, shared in zip(self.blocks, prefix.blocks, strict=True):
+            for kept, once in zip(block, shared, strict=True):
+                kept[:, :, :length] = once[:, :, :length]
         self.lengths = [length] * len(self.lengths)
 
 
@@ -122,11 +121,11 @@ class SelfAttention(nn.Module):
         if cache is not None:
             for kept, new in zip(cache, (k, v), strict=True):
                 if steps.start is not None:
-                    kept[:, :, steps.start : steps.end] = new
+                    kept.narrow(2, steps.start, tokens).copy_(new)
                 else:
                     rows = torch.arange(batch, device=x.device)[:, None]
                     kept[rows, :, steps.positions] = new.transpose(1, 2)
-            k, v = (kept[:, :, : steps.end] for kept in cache)  # (B, H, S, D)
+            k, v = (kept.narrow(2, 0, steps.end) for kept in cache)  # (B, H, S, D)
         y = self._attend(q, k, v, steps)  # (B, H, T, D)
         return self.c_proj(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
 
@@ -220,7 +219,7 @@ class GPT2(nn.Module):
         x = self.wte(input_ids) + self.wpe.weight[at]  # (B, T, C)
         with _kernels(self.attention):
             for index, block in enumerate(self.h):
-                x = block(x, steps, None if cache is None else (cache.keys[index], cache.values[index]))
+                x = block(x, steps, None if cache is None else cache.blocks[index])
         if cache is not None:
             cache.lengths = [length + tokens for length in cache.lengths]
         return self.ln_f(x)  # type: ignore[no-any-return]
@@ -240,7 +239,7 @@ class GPT2(nn.Module):
 
         self.kernels = prepare(self, device)
         for layer in self.modules():
-            if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PackedLinear | cpu.Int8Linear):
+            if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PlainLinear | cpu.Int8Linear):
                 layer.c_fc.fuse_gelu()
                 layer.gelu = nn.Identity()
 

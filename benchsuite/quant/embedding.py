@@ -9,6 +9,7 @@ from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
 
 GRID = Absmax(bits=8, group="row")
+FEW_TOKENS = 16  # up to here reordering the codes costs more than reading their products column by column
 
 
 class QuantizedEmbedding(nn.Module):
@@ -30,8 +31,8 @@ class QuantizedEmbedding(nn.Module):
         """Logits (..., V) of hidden states (..., C), which are rounded to int8 with a scale per token for it."""
         codes, scale = self.get_buffer("codes"), self.get_buffer("scale")
         x, x_scale = quantize_activations(hidden.reshape(-1, hidden.shape[-1]))  # (N, C), (N, 1)
-        # this way round no operand is reordered: the codes are by far the larger one
-        sums = int8_matmul(codes, x)  # (V, N)
+        # the operand on the right is reordered for the product: the codes are by far the larger one
+        sums = int8_matmul(codes, x).t() if x.shape[0] <= FEW_TOKENS else int8_matmul(x, codes)  # (N, V)
         logits = torch.empty(x.shape[0], codes.shape[0], device=x.device)
-        torch.mul(sums.t(), scale.t(), out=logits).mul_(x_scale)
-        return logits.to(hidden.dtype).view(*hidden.shape[:-1], -1)
+        torch.mul(sums, scale.t(), out=logits).mul_(x_scale)
+        return logits.to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])

@@ -62,9 +62,9 @@ def llm_int8(x: Tensor, grid: Grid, packed: Packed, shape: torch.Size) -> Tensor
 def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
     """Absmax codes int8 (N, in) and float32 scales (N, 1) per token; a token with NaN or infinity has such a scale."""
     x = x.float()
-    absmax = torch.maximum(x.amax(1, keepdim=True), x.amin(1, keepdim=True).neg_())
-    scale = (absmax / _INT8_MAX).clamp_(min=SMALLEST_SCALE)
-    return (x / scale).round_().clamp_(-_INT8_MAX, _INT8_MAX).to(torch.int8), scale
+    absmax = x.abs().amax(1, keepdim=True)
+    scale = absmax.div_(_INT8_MAX).clamp_(min=SMALLEST_SCALE)
+    return (x / scale).round_().to(torch.int8), scale  # a quotient exceeds 127 by rounding at most
 
 
 def int8_matmul(x: Tensor, weight: Tensor) -> Tensor:

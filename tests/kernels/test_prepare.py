@@ -15,7 +15,9 @@ from benchsuite.kernels import cpu
 from benchsuite.kernels.prepare import prepare
 from benchsuite.models import gpt2
 from benchsuite.quant.apply import size_bytes
+from benchsuite.quant.code_books import Book, CodeBook
 from benchsuite.quant.grids import Absmax, ZeroPoint
+from benchsuite.quant.groups import Group
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.precision import precisions
 from benchsuite.quant.products import int8_matmul, w8a8
@@ -44,15 +46,49 @@ def test_a_prepared_model_gives_the_logits_of_the_plain_one(precision: str, tole
     assert sum(model.kernels.values()) == 4 * SMALL.n_layer
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "w8a8", "absmax4-g32", "absmax4-g64"])
-def test_a_prepared_model_is_no_larger_than_a_tenth_more(precision: str) -> None:
-    model = small_model(precision)
-    before = size_bytes(model)
+@pytest.mark.parametrize(
+    ("precision", "bits", "embedding_bits"),
+    [
+        ("fp32", 32, 32),
+        ("bf16", 16, 16),
+        ("w8a8", 8 + 32 / 256, 32),
+        ("w8a8-head8", 8 + 32 / 256, 8 + 32 / 256),
+        ("absmax4-g32", 4 + 32 / 32, 32),
+        ("absmax4-g32-head8", 4 + 32 / 32, 8 + 32 / 256),
+        ("absmax4-g64", 4 + 32 / 64, 32),
+    ],
+)
+def test_a_prepared_model_holds_what_its_bits_say_and_a_tenth_at_most(
+    precision: str, bits: float, embedding_bits: float
+) -> None:
+    """Bits of a weight with its share of a float32 scale; what is no linear weight and no token is held as it was."""
+    config = gpt2.GPT2Config(vocab_size=2_000, n_positions=64, n_embd=256, n_layer=3, n_head=4)
+    model = gpt2.from_state(gpt2.random_state(config), config)
+    linear = 12 * config.n_embd**2 * config.n_layer
+    tokens = config.vocab_size * config.n_embd
+    others = sum(parameter.numel() for parameter in model.parameters()) - linear - tokens
+    precisions[precision].apply(model, device="cpu")
     model.prepare("cpu")
-    assert size_bytes(model) <= 1.1 * before
+    others_bits = 16 if precision == "bf16" else 32
+    assert size_bytes(model) <= 1.1 * (linear * bits + tokens * embedding_bits + others * others_bits) / 8
 
 
-@pytest.mark.parametrize("tokens", [1, 2, cpu.INT8_TOKENS + 1])
+@pytest.mark.parametrize(
+    "precision", ["fp32", "bf16", "w8a8", "w8a8-head8", "absmax4-g32", "nf4-g64", "absmax8-row", "zeropoint8-row"]
+)
+def test_widths_and_heads_that_no_kernel_takes_and_no_rows_at_all_are_computed(precision: str) -> None:
+    config = gpt2.GPT2Config(vocab_size=131, n_positions=16, n_embd=39, n_layer=1, n_head=3)
+    model = gpt2.from_state(gpt2.random_state(config), config)
+    precisions[precision].apply(model, device="cpu")
+    ids = torch.arange(10).view(2, 5)
+    with torch.inference_mode():
+        plain = model(ids).float()
+        model.prepare("cpu")
+        torch.testing.assert_close(model(ids).float(), plain, atol=0.02, rtol=0)
+        assert model(ids[:0]).shape == (0, 5, 131)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, cpu.INT8_ROWS + 1])
 def test_prepared_int8_products_are_those_of_the_definition(tokens: int) -> None:
     generator = torch.Generator().manual_seed(1)
     linear = torch.nn.Linear(48, 33).requires_grad_(False)
@@ -66,18 +102,42 @@ def test_prepared_int8_products_are_those_of_the_definition(tokens: int) -> None
 
 @settings(max_examples=20)
 @given(
+    grid=st.sampled_from([Absmax(8, "row"), Absmax(8, "tensor"), ZeroPoint(8, "row"), ZeroPoint(8, "tensor")]),
+    tokens=st.sampled_from([1, 2, cpu.INT8_ROWS + 1]),
+    magnitude=st.sampled_from([0.0, 1e-30, 1.0, 1e30]),
+)
+def test_eight_bit_weights_times_three_digits_are_as_near_as_float32(
+    grid: Absmax | ZeroPoint, tokens: int, magnitude: float
+) -> None:
+    torch.manual_seed(3)
+    layer = QuantizedLinear.of(torch.nn.Linear(320, 48).requires_grad_(False), grid)
+    module = torch.nn.Sequential(layer)
+    x = torch.randn(tokens, 320) * magnitude
+    weight, bias = layer.dequantize().double(), layer.get_buffer("bias").double()
+    wanted = x.double() @ weight.t() + bias
+    prepare(module, "cpu")
+    bound = x.double().abs().amax(1, keepdim=True) * weight.abs().sum(1) + bias.abs()
+    assert ((module(x) - wanted).abs() <= bound * 2**-20).all()
+    if "exact_int8" in cpu.capabilities():
+        assert isinstance(module[0], cpu.Int8Linear)
+
+
+@settings(max_examples=20)
+@given(
     blocks=st.integers(1, 3),
     groups=st.integers(1, 4),
     group=st.sampled_from([32, 64]),
     tokens=st.sampled_from([1, 8, cpu.INT4_TOKENS + 1]),
     symmetric=st.booleans(),
+    shared=st.sampled_from(["group", "row", "tensor"]),
 )
 def test_four_bit_products_round_no_more_than_bfloat16(
-    blocks: int, groups: int, group: int, tokens: int, symmetric: bool
+    blocks: int, groups: int, group: int, tokens: int, symmetric: bool, shared: str
 ) -> None:
     torch.manual_seed(2)
+    held: Group = group if shared == "group" else "row" if shared == "row" else "tensor"
     linear = torch.nn.Linear(groups * group, blocks * 64).requires_grad_(False)
-    layer = QuantizedLinear.of(linear, Absmax(4, group) if symmetric else ZeroPoint(4, group))
+    layer = QuantizedLinear.of(linear, Absmax(4, held) if symmetric else ZeroPoint(4, held))
     module = torch.nn.Sequential(layer)
     x = torch.randn(tokens, groups * group)
     terms = (x.abs() @ layer.dequantize().abs().t()).max()  # what the rounding of each factor can add up to
@@ -85,6 +145,17 @@ def test_four_bit_products_round_no_more_than_bfloat16(
     prepare(module, "cpu")
     assert isinstance(module[0], cpu.Int4Linear)
     assert (module(x) - plain).abs().max() <= 8 * terms / 256
+
+
+@pytest.mark.parametrize("book", ["nf4", "fp4"])
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_pairs_from_a_code_book_are_its_values(book: Book, tokens: int) -> None:
+    layer = QuantizedLinear.of(torch.nn.Linear(1_024, 515).requires_grad_(False), CodeBook(book, 64))
+    module = torch.nn.Sequential(layer)
+    x = torch.randn(tokens, 1_024, generator=torch.Generator().manual_seed(5))
+    plain = module(x)
+    assert prepare(module, "cpu") == {"byte-pairs (code-book)": 1}
+    torch.testing.assert_close(module(x), plain, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(33, 48), (64, 40)])

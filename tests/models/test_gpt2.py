@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,14 +19,45 @@ from benchsuite.models.gpt2 import ATTENTIONS, GPT2Config
 from benchsuite.models.resolve import TINY
 
 
-def check_same_logits(path: Path, attention: gpt2.Attention, tokens: int) -> None:
+def ours_and_reference(path: Path, attention: gpt2.Attention = "sdpa") -> tuple[gpt2.GPT2, Any]:
     reference = transformers.GPT2LMHeadModel.from_pretrained(path, dtype=torch.float32).eval()
     config = gpt2.config_from_hub(json.loads((path / "config.json").read_text()))
     state = gpt2.state_from_hub(load_file(path / "model.safetensors"), config)
-    model = gpt2.from_state({key: value.float() for key, value in state.items()}, config, attention=attention)
-    ids = torch.randint(0, config.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(0))
+    state = {key: value.float() for key, value in state.items()}
+    return gpt2.from_state(state, config, attention=attention), reference
+
+
+def check_same_logits(path: Path, attention: gpt2.Attention, tokens: int) -> None:
+    model, reference = ours_and_reference(path, attention)
+    ids = torch.randint(0, model.config.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        torch.testing.assert_close(model(ids), reference(ids).logits, atol=1e-4, rtol=0)
+        wanted = reference(ids).logits
+        torch.testing.assert_close(model(ids), wanted, atol=1e-4, rtol=0)
+        model.prepare("cpu")
+        torch.testing.assert_close(model(ids), wanted, atol=1e-4, rtol=0)
+
+
+def check_same_greedy_tokens(path: Path) -> None:
+    model, reference = ours_and_reference(path)
+    model.prepare("cpu")
+    prompt = torch.arange(100, 132)[None]
+    wanted = reference.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=256,
+        min_new_tokens=256,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    ids, cache = prompt, model.new_cache(1, 32 + 256)
+    with torch.inference_mode():
+        logits = model(prompt, cache)
+        for _ in range(256):
+            token = logits[:, -1].argmax(-1, keepdim=True)
+            ids = torch.cat([ids, token], dim=1)
+            logits = model(token, cache)
+    assert ids.tolist() == wanted.tolist()
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -40,6 +72,14 @@ def test_logits_equal_transformers_on_the_embedded_model(attention: gpt2.Attenti
 
 def test_logits_equal_transformers_on_a_trained_model(shared: Path) -> None:
     check_same_logits(shared / "models" / "gpt2-wt2", "sdpa", 1_024)
+
+
+def test_256_greedy_tokens_equal_transformers_on_the_embedded_model() -> None:
+    check_same_greedy_tokens(TINY)
+
+
+def test_256_greedy_tokens_equal_transformers_on_a_trained_model(shared: Path) -> None:
+    check_same_greedy_tokens(shared / "models" / "gpt2-wt2")
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
