@@ -19,7 +19,13 @@ from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
 
-ARITHMETIC = {"int8-row": "int8", "bf16": "bf16", "int4-group": "bf16", "fp16": "fp16"}  # else fp32
+ARITHMETIC = {
+    "int8-row": "int8",
+    "int8-weight": "int8",
+    "bf16": "bf16",
+    "int4-group": "bf16",
+    "fp16": "fp16",
+}  # else fp32
 
 
 @dataclass(frozen=True)
