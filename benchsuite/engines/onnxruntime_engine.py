@@ -97,6 +97,7 @@ def _quantize(plain: Path, path: Path) -> None:
     quantize_dynamic(
         plain, path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True,
         use_external_data_format=True,
+        extra_options={"DefaultTensorType": TensorProto.FLOAT},  # shapes behind its own attention are not inferred
     )  # fmt: skip
 
 
