@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,7 @@ class LlamaCppEngine:
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
         if not self._model:
             raise FileFormatError(f"{path}: llama.cpp cannot load it; remove it, and it is converted anew")
-
-    def __del__(self) -> None:
-        for context in self._contexts.values():
-            llama_cpp.llama_free(context)
-        if self._model:
-            llama_cpp.llama_model_free(self._model)
+        weakref.finalize(self, _free, self._model, self._contexts)
 
     def prefill(self, ids: Sequence[int]) -> None:
         """The logits of every position."""
@@ -120,6 +116,12 @@ def load(source: Source, form: str, threads: int, device: str) -> LlamaCppEngine
         path = source.converted(form, lambda folder: _quantize(plain, folder / "model.gguf", form)) / "model.gguf"
     config = gpt2.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
     return LlamaCppEngine(path, threads, config.vocab_size, repacked=not form.startswith("Q") or _survives(path))
+
+
+def _free(model: Any, contexts: dict[tuple[int, int], Any]) -> None:
+    for context in contexts.values():
+        llama_cpp.llama_free(context)
+    llama_cpp.llama_model_free(model)
 
 
 def _survives(path: Path) -> bool:

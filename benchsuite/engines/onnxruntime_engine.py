@@ -44,7 +44,8 @@ class OnnxRuntimeEngine:
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The logits (T, V) of every position."""
         logits, _ = self._run(np.array([ids]), self._empty(1), 0, np.arange(len(ids)))
-        return logits[0]
+        first: NDArray[np.float32] = logits[0]
+        return first
 
     def generate(
         self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
@@ -119,7 +120,7 @@ def _write(directory: Path, config: GPT2Config, folder: Path) -> None:
         return helper.make_tensor_value_info(name, kind, shape)
 
     def cache(when: str, length: str) -> list[Any]:
-        shape = ["rows", config.n_head, length, config.n_embd // config.n_head]
+        shape: list[int | str] = ["rows", config.n_head, length, config.n_embd // config.n_head]
         return [
             value(f"{when}.{layer}.{part}", TensorProto.FLOAT, shape)
             for layer in range(config.n_layer)

@@ -21,7 +21,7 @@ def roofline_table(parts: Sequence[Part], limits: Limits | None) -> str:
     """A row per part: its work, its speed, and the share of the machine's limit that it reached."""
     if not parts:
         return "FLOP and bytes are counted for our own GPT-2, generating or evaluating: not here.\n"
-    rows = [HEADINGS]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     for part in parts:
         share = "unknown" if part.share is None else f"{100 * part.share:.0f} %"
         figures = (
