@@ -144,11 +144,11 @@ class Session:
         output_json.update(without_nan({**output_json, KEY: {"unmeasured": unmeasured}}))
 
     def print_table(self) -> None:
-        """The table of this run, as wide as the terminal, or as wide as it needs to be in a file."""
+        """The table of this run, in colours where the terminal has them."""
         writer = self._config.get_terminal_writer()
         text = io.StringIO()
-        width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, 160)
-        print_summary(list(self._records.values()), Console(file=text, force_terminal=writer.hasmarkup, width=width))
+        console = Console(file=text, force_terminal=writer.hasmarkup, width=writer.fullwidth)
+        print_summary(list(self._records.values()), console)
         writer.line()
         writer.write(text.getvalue())
 

@@ -92,7 +92,7 @@ def test_the_table_has_a_row_per_cell_beside_the_reference(quick: Any) -> None:
     for record in read_records(path):
         if record.status == "passed":
             assert record.cell.precision in table
-    assert "ppl" in table
+    assert "tiny prose: perplexity" in table
     assert "×" in table
 
 

@@ -1,12 +1,15 @@
-"""The table of a run: a row per cell, each figure beside its change against the reference precision."""
+"""The table of a run: a row per cell, each figure beside its change against the reference precision.
+
+Cells that differ in precision (or engine) only stand under each other, so that the table fits 80 columns.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchsuite.matrix import REFERENCE
@@ -21,7 +24,25 @@ QUALITY = {
     "instructions": "exact_match",
 }
 SPEED = {"generation": "decode_tokens_per_s", "quantizing": "quantizing_s"}
-NAMES = {"perplexity": "ppl", "kl_mean": "nats KL", "exact_match": "exact match", "accuracy": "accuracy"}
+NAMES = {
+    "perplexity": "perplexity",
+    "kl_mean": "KL divergence in nats",
+    "exact_match": "exact match in %",
+    "accuracy": "accuracy in %",
+}
+HEADINGS = (
+    ("", "precision"),
+    ("", "quality"),
+    ("", "change"),
+    ("speed", "tok/s"),
+    ("", "ratio"),
+    ("weights", "MiB"),
+    ("", "ratio"),
+    ("peak", "MiB"),
+    ("", "ratio"),
+)
+
+Row = tuple[Text, ...]
 
 
 def print_summary(records: Sequence[Record], console: Console) -> None:
@@ -29,7 +50,8 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
     measured = [record for record in records if record.status == "passed"]
     references = {record.cell: record for record in measured if record.cell.precision == REFERENCE}
     if measured:
-        console.print(_table(measured, references))
+        for line in _table(measured, references):
+            console.print(line, soft_wrap=True)
         limits = {record.cell.limit for record in measured if record.protocol.get("limit")}
         if limits:
             console.print(
@@ -45,39 +67,57 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
         console.print(Text(f"{status}: {labels[0]}{more}: {reason}", style=style))
 
 
-def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> Table:
-    table = Table(title=_title(measured), title_justify="left", header_style="bold", pad_edge=False)
-    for heading in ("question", "model", "dataset", "precision"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("quality", "change", "speed", "ratio", "weights", "ratio", "peak memory", "ratio"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> list[Text]:
     ordered = sorted(enumerate(measured), key=lambda pair: (_place(measured, pair[1]), pair[0]))
-    last = None
-    for _, record in ordered:
-        cell = record.cell
-        group = replace(cell, precision="")
-        if last is not None and group != last:
-            table.add_section()
-        last = group
-        reference = references.get(replace(cell, precision=REFERENCE))
-        base = reference.metrics if reference and reference is not record else {}
-        name = QUALITY.get(cell.question, "")
-        speed = SPEED.get(cell.question, "tokens_per_s")
-        table.add_row(
-            cell.question + (f" ×{cell.batch_size}" if cell.question == "generation" else ""),
-            cell.model,
-            cell.dataset,
-            cell.precision,
-            _quality(name, record.metrics.get(name)),
-            _change(record.metrics.get(name), base.get(name)),
-            _speed(record.metrics.get(speed)),
-            _ratio(record.metrics.get(speed), base.get(speed)),
-            _mebibytes(record.metrics.get("weight_bytes")),
-            _ratio(record.metrics.get("weight_bytes"), base.get("weight_bytes") or record.metrics.get("bytes_before")),
-            _mebibytes(record.metrics.get("peak_memory_bytes")),
-            _ratio(record.metrics.get("peak_memory_bytes"), base.get("peak_memory_bytes")),
-        )
-    return table
+    rows = [(_group(record.cell), _row(record, references)) for _, record in ordered]
+    headings = [tuple(Text(line, style="bold") for line in lines) for lines in zip(*HEADINGS, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*headings, *(row for _, row in rows), strict=True)]
+    lines = [Text(_title(measured), style="italic"), *(_line(row, widths) for row in headings)]
+    for group, members in itertools.groupby(rows, key=lambda pair: pair[0]):
+        lines += [_heading(group, len(lines[-1])), *(_line(row, widths) for _, row in members)]
+    return lines
+
+
+def _row(record: Record, references: dict[Cell, Record]) -> Row:
+    cell = record.cell
+    reference = references.get(replace(_group(cell), precision=REFERENCE))
+    base = reference.metrics if reference and reference is not record else {}
+    quality, speed = QUALITY.get(cell.question, ""), SPEED.get(cell.question, "tokens_per_s")
+    engine = "" if cell.engine == "native" else f" {cell.engine} {record.protocol.get('format', '')}".rstrip()
+    weights, peak = record.metrics.get("weight_bytes"), record.metrics.get("peak_memory_bytes")
+    return (
+        Text(cell.precision + engine),
+        Text(_quality(record.metrics.get(quality))),
+        _change(record.metrics.get(quality), base.get(quality)),
+        Text(_speed(record.metrics.get(speed))),
+        _ratio(record.metrics.get(speed), base.get(speed)),
+        Text(_mebibytes(weights)),
+        _ratio(weights, base.get("weight_bytes") or record.metrics.get("bytes_before")),
+        Text(_mebibytes(peak)),
+        _ratio(peak, base.get("peak_memory_bytes")),
+    )
+
+
+def _line(row: Row, widths: Sequence[int]) -> Text:
+    """The first figure to the left, the others to the right, and a little more room before each that is no ratio."""
+    line = Text(" ")
+    for place, (text, width, (_, heading)) in enumerate(zip(row, widths, HEADINGS, strict=True)):
+        room = Text(" " * (width - len(text)))
+        line.append(" " if place == 0 or heading == "ratio" else "  ")
+        line.append_text(Text.assemble(text, room) if place == 0 else Text.assemble(room, text))
+    line.rstrip()
+    return line
+
+
+def _heading(group: Cell, width: int) -> Text:
+    """What the rows below have in common, and what their quality is."""
+    batch = f"batch {group.batch_size}" if group.question == "generation" else ""
+    options = " ".join(f"{name}={value}" for name, value in group.options)
+    attention = group.attention if group.attention != "sdpa" else ""
+    words = " ".join(filter(None, (group.question, group.model, group.dataset, batch, attention, options)))
+    name = QUALITY.get(group.question, "")
+    said = f"{words}: {NAMES.get(name, name)}" if name else words
+    return Text(f"── {said} ".ljust(width, "─"), style="dim")
 
 
 def _title(measured: Sequence[Record]) -> str:
@@ -88,17 +128,22 @@ def _title(measured: Sequence[Record]) -> str:
 
 def _place(measured: Sequence[Record], record: Record) -> int:
     """The place of the first cell of this one's group, so that precisions stand under each other."""
-    group = replace(record.cell, precision="")
-    return next(place for place, other in enumerate(measured) if replace(other.cell, precision="") == group)
+    group = _group(record.cell)
+    return next(place for place, other in enumerate(measured) if _group(other.cell) == group)
 
 
-def _quality(name: str, metric: Metric | None) -> str:
+def _group(cell: Cell) -> Cell:
+    """What cells under each other have in common: other engines stand beside ours."""
+    return replace(cell, precision="", engine="native")
+
+
+def _quality(metric: Metric | None) -> str:
     if metric is None:
         return ""
     if metric.unit == "share":
         spread = f" ± {_half_width(metric) * 100:.1f}" if metric.interval else ""
-        return f"{metric.value * 100:.1f} %{spread} {NAMES.get(name, name)}"
-    return f"{metric.value:.4g} {NAMES.get(name, name)}"
+        return f"{metric.value * 100:.1f}{spread}"
+    return f"{metric.value:.4g}"
 
 
 def _half_width(metric: Metric) -> float:
@@ -130,10 +175,8 @@ def _ratio(metric: Metric | None, base: Metric | None) -> Text:
 def _speed(metric: Metric | None) -> str:
     if metric is None:
         return ""
-    if metric.unit == "s":
-        return f"{metric.value:.3g} s"
-    return f"{metric.value:,.0f} {metric.unit}"
+    return f"{metric.value:.3g} s" if metric.unit == "s" else f"{metric.value:,.0f}"
 
 
 def _mebibytes(metric: Metric | None) -> str:
-    return "" if metric is None else f"{metric.value / 2**20:.1f} MiB"
+    return "" if metric is None else f"{metric.value / 2**20:.1f}"

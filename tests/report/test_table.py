@@ -31,7 +31,7 @@ def measured(precision: str, perplexity: float, tokens_per_s: float, weight_byte
 def test_each_figure_stands_beside_its_change_against_the_reference() -> None:
     text = printed(measured("fp32", 10.0, 1000, 2**22), measured("absmax8", 10.5, 1500, 2**20))
     row = next(line for line in text.splitlines() if "absmax8" in line)
-    for part in ("10.5 ppl", "+5.00 %", "1,500 tok/s", "1.50×", "1.0 MiB", "0.25×", "3.0 MiB"):
+    for part in ("10.5", "+5.00 %", "1,500", "1.50×", "1.0", "0.25×", "3.0"):
         assert part in row, part
     assert "a chip, 2 threads" in text
 
@@ -39,7 +39,7 @@ def test_each_figure_stands_beside_its_change_against_the_reference() -> None:
 def test_without_the_reference_there_is_no_change_to_show() -> None:
     text = printed(measured("absmax8", 10.5, 1500, 2**20))
     assert "1.50×" not in text
-    assert "10.5 ppl" in text
+    assert "10.5" in text
 
 
 def test_shares_change_by_points_with_their_interval() -> None:
@@ -48,7 +48,8 @@ def test_shares_change_by_points_with_their_interval() -> None:
         return Record(Cell("classification", "tiny", precision, "headlines"), {"accuracy": metric})
 
     text = printed(share("fp32", 0.9), share("absmax4", 0.85))
-    assert "90.0 % ± 4.0 accuracy" in text
+    assert "90.0 ± 4.0" in text
+    assert "headlines: accuracy in %" in text
     assert "-5.0 pt" in text
 
 
