@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from benchsuite.errors import UnavailableError
 from benchsuite.quant import external
 from benchsuite.quant.apply import Coverage, LayerReport, convert_conv1d, kind_of, linears_to_quantize, packed_of
 from benchsuite.quant.code_books import CodeBook
+from benchsuite.quant.grids import ZeroPoint
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.methods import Calibration
 from benchsuite.quant.packing import unpack
 from benchsuite.quant.precision import precisions
 from benchsuite.report.curves import new_figure, save_figure
 
-_BINS = 1024
-_BEFORE, _AFTER = "#9aa0a6", "#c2410c"
+_BINS = 512  # each wider than a pixel, so that the levels of a grid stand out
+_BEFORE, _AFTER, _LEVELS = "#1f2937", "#fdba74", "#c2410c"
 
 
 def draw_weights(
@@ -67,29 +69,29 @@ def _draw_precision(
     for (label, names), (values, levels) in zip(rows.items(), grid, strict=True):
         _draw_values(values, label, [before[name] for name in names], [weight_of(layers[name]) for name in names])
         _draw_levels(levels, [layers[name] for name in names])
-    grid[0][0].legend(["before", "after"], loc="upper right")
+    grid[0][0].legend(["after", "before"], loc="upper right")
     grid[-1][0].set_xlabel("weight")
-    grid[-1][1].set_xlabel("level of the grid, in units of its scale")
+    asymmetric = any(isinstance(getattr(layer, "grid", None), ZeroPoint) for layer in layers.values())
+    grid[-1][1].set_xlabel("code" if asymmetric else "level of the grid, in units of its scale")
     return save_figure(figure, stem)
 
 
 def _draw_values(axes: Any, label: str, before: list[Tensor], after: list[Tensor]) -> None:
     largest = max(float(weight.abs().max()) for weight in (*before, *after)) or 1.0
     edges = torch.linspace(-largest, largest, _BINS + 1)
-    for weights, style in ((before, {"color": _BEFORE}), (after, {"color": _AFTER, "fill": True, "alpha": 0.6})):
+    for weights, style in ((after, {"color": _AFTER, "fill": True}), (before, {"color": _BEFORE})):
         counts = sum(torch.histc(weight, _BINS, -largest, largest) for weight in weights)
         axes.stairs(counts, edges, **style)
     axes.set(yscale="log", ylabel="weights", title=label)
 
 
 def _draw_levels(axes: Any, layers: list[nn.Module]) -> None:
-    counts: dict[float, int] = {}
+    counts: Counter[float] = Counter()
     for layer in layers:
-        for level, count in level_counts(layer).items():
-            counts[level] = counts.get(level, 0) + count
+        counts += level_counts(layer)
     axes.set(yscale="log", title="levels used")
     if counts:
-        axes.vlines(list(counts), 0.5, list(counts.values()), color=_AFTER, linewidth=1.2)
+        axes.vlines(list(counts), 0.5, list(counts.values()), color=_LEVELS, linewidth=1.2)
     else:
         axes.text(0.5, 0.5, "not a grid of integers or a code book", ha="center", transform=axes.transAxes)
 
@@ -108,7 +110,7 @@ def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: P
         panel.set(title=kind, xlabel="block")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("signal to noise (dB)")
-    panels[-1].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return save_figure(figure, stem)
 
 
@@ -119,15 +121,22 @@ def weight_of(layer: nn.Module) -> Tensor:
     return (external.dequantize(layer) if packed_of(layer) else layer.get_parameter("weight")).detach().float().cpu()
 
 
-def level_counts(layer: nn.Module) -> dict[float, int]:
-    """How many weights of a layer take each level of its grid, in units of the scale; empty for any other layer."""
-    if not isinstance(layer, QuantizedLinear):
-        return {}
-    grid = layer.grid
-    bits = 4 if isinstance(grid, CodeBook) else getattr(grid, "bits", None)
-    if bits is None:
-        return {}
-    codes = unpack(layer.packed["codes"], bits, layer.in_features).int().cpu() - getattr(grid, "offset", 0)
-    found, counts = torch.unique(codes, return_counts=True)
-    levels = grid.values[found] if isinstance(grid, CodeBook) else found
-    return dict(zip(levels.tolist(), counts.tolist(), strict=True))
+def level_counts(layer: nn.Module) -> Counter[float]:
+    """How many weights of a layer take each level of its grid, in units of the scale; empty for any other layer.
+
+    The levels of a zero-point grid are its codes: where zero lies among them differs from group to group.
+    """
+    codes, book, offset = packed_of(layer).get("codes"), None, 0
+    if isinstance(layer, QuantizedLinear):
+        book = layer.grid.values if isinstance(layer.grid, CodeBook) else None
+        bits, offset = 4 if book is not None else getattr(layer.grid, "bits", None), getattr(layer.grid, "offset", 0)
+        codes = unpack(layer.packed["codes"], bits, layer.in_features) if bits else None
+    elif codes is not None and "book" in packed_of(layer):  # bitsandbytes, two codes to the byte as ours
+        book, codes = packed_of(layer)["book"].cpu(), unpack(codes.reshape(1, -1), 4, 2 * codes.numel())
+    if codes is None:
+        return Counter()
+    found, counts = torch.unique(codes.int().cpu() - offset, return_counts=True)
+    counted: Counter[float] = Counter()
+    for level, count in zip((found if book is None else book[found]).tolist(), counts.tolist(), strict=True):
+        counted[level] += count  # FP4 has two zeros
+    return counted

@@ -12,6 +12,7 @@ from benchsuite.errors import UnavailableError
 from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.precision import precisions
 from benchsuite.report.weights import draw_weights, level_counts, weight_of
 
 
@@ -47,6 +48,21 @@ def test_levels_are_counted_in_units_of_the_scale() -> None:
     assert sum(levels.values()) == 8
     assert (min(levels), max(levels)) == (-1, 1)
     assert level_counts(linear) == {}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("nf4-g64", "bnb-nf4"), ("fp4-g64", "bnb-fp4"), ("absmax8-row", "bnb-int8")]
+)
+def test_levels_of_bitsandbytes_are_those_of_the_same_grid(ours: str, theirs: str) -> None:
+    counted = []
+    for name in (ours, theirs):
+        held = module()
+        precisions[name].apply(held, device="cpu")
+        counted.append(level_counts(held[0]))  # type: ignore[index]
+    first, second = counted
+    assert sum(first.values()) == sum(second.values()) == 64 * 32
+    # its int8 begins with float16: a weight that lies between two codes may take either
+    assert sum((first - second).values()) <= (0.02 * 64 * 32 if ours == "absmax8-row" else 0)
 
 
 def test_the_weight_drawn_is_the_one_that_the_layer_computes_with() -> None:
