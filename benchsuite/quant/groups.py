@@ -14,9 +14,9 @@ from benchsuite.quant.packing import pack, packed_width, unpack
 
 Group = Literal["tensor", "row"] | int
 
-# Work goes through the weight in runs of rows of about this many elements: small enough for the second-level cache,
-# large enough that starting an operation costs nothing.
-_CHUNK_ELEMENTS = 1 << 18
+# Work goes through the weight in runs of rows of about this many elements: small enough for the caches of two cores,
+# large enough that starting an operation on both costs little.
+_CHUNK_ELEMENTS = 1 << 20
 
 
 def check_group(group: Group) -> None:
