@@ -29,7 +29,7 @@ def print_written(written: Written, console: Console) -> None:
     console.print(facts)
     if worst := written.worst_layers():
         layers = Table(title="layers with the most noise", title_justify="left")
-        layers.add_column("layer")
+        layers.add_column("layer", overflow="fold")
         for column in ("signal to noise (dB)", "largest error", "proven bound"):
             layers.add_column(column, justify="right")
         for layer in worst:
