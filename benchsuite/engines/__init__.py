@@ -29,7 +29,6 @@ class Entry:
 
 ENGINES: dict[str, Entry] = {
     "native": Entry("native", "torch", devices=("cpu", "cuda")),
-    "native-compiled": Entry("native_compiled", "torch", devices=("cpu", "cuda")),
     "transformers": Entry(
         "transformers_engine",
         "transformers",

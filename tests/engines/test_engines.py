@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch._inductor.config
 from click.testing import CliRunner
 
 from benchsuite.commands.engines import command
@@ -109,24 +107,6 @@ def test_onnx_runtime_computes_the_same_model_to_the_fourth_digit(source: Source
     ids = [*PROMPT, *range(100)]
     logits = load_engine("onnxruntime:fp32", source, threads=1).logits(ids)  # type: ignore[attr-defined]
     torch.testing.assert_close(torch.from_numpy(logits), native_logits(ids), atol=1e-4, rtol=0)
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_blocks_compute_the_same_model_to_the_fourth_digit(source: Source) -> None:
-    engine = load_engine("native-compiled:fp32", source, threads=1)
-    model = engine.model  # type: ignore[attr-defined]
-    with torch.inference_mode():
-        logits = model.head(model.hidden(torch.tensor([PROMPT])))[0]
-    torch.testing.assert_close(logits, native_logits(PROMPT), atol=1e-4, rtol=0)
-    assert engine.generate([PROMPT], 20) == load_engine("native:fp32", source, threads=1).generate([PROMPT], 20)
-
-
-def test_without_a_compiler_compiling_is_unavailable(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("a-compiler-of-no-such-name",))
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
-    torch.compiler.reset()
-    with pytest.raises(UnavailableError, match=r"no compiler that works here: .*install g\+\+"):
-        load_engine("native-compiled:fp32", source, threads=1)
 
 
 @pytest.mark.parametrize(
