@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from benchsuite.kernels.int4 import unpack_int4
 from benchsuite.kernels.table import Capability
-from benchsuite.quant.bounds import SMALLEST_SCALE
 from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, quantize_activations
 
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
 INT8_ROWS = 256  # rows whose codes, sums and scaled results stay in the second-level cache together
+CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
+CACHED_WEIGHTS = 2**18  # of such a run: one MiB of float32
 
 
 @functools.cache
@@ -92,11 +93,7 @@ class PackedLinear(PlainLinear):
 
 
 class Int8Linear(nn.Module):
-    """int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
-
-    One digit is `w8a8`. With three, an activation is the sum of three int8 digits, each in steps of 1/254 of the one
-    before: that is all of float32, so the product is that of the weights alone, which are read once for all digits.
-    `offset` (out,) is what is added to each weight of a row: the zero point.
+    """`w8a8`: int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
 
     The weight is prepacked by oneDNN. A single row's scale, the bias and GELU are part of the product; for more rows
     oneDNN knows only one scale, so theirs follow it.
@@ -106,19 +103,14 @@ class Int8Linear(nn.Module):
     scale: Tensor
     zero_point: Tensor
     bias: Tensor | None
-    offset: Tensor | None
 
-    def __init__(
-        self, codes: Tensor, scale: Tensor, bias: Tensor | None, *, digits: int = 1, offset: Tensor | None = None
-    ) -> None:
+    def __init__(self, codes: Tensor, scale: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = codes.shape
-        self.digits = digits
         self.register_buffer("codes", torch.ops.onednn.qlinear_prepack(codes, None))
         self.register_buffer("scale", scale.float().expand(self.out_features, 1).reshape(-1).contiguous())
         self.register_buffer("zero_point", torch.zeros(self.out_features, dtype=torch.int8))
         self.register_buffer("bias", None if bias is None else bias.detach().float())
-        self.register_buffer("offset", None if offset is None else offset.expand(self.out_features, 1).reshape(-1))
         self.post = ("none", "")
 
     def fuse_gelu(self) -> None:
@@ -128,45 +120,67 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        step = INT8_ROWS // self.digits
-        if rows.shape[0] <= step:
+        if rows.shape[0] <= INT8_ROWS:
             y = self._rows(rows)
         else:
             y = torch.empty(rows.shape[0], self.out_features, dtype=x.dtype)
-            for start in range(0, rows.shape[0], step):
-                run = slice(start, start + step)
+            for start in range(0, rows.shape[0], INT8_ROWS):
+                run = slice(start, start + INT8_ROWS)
                 y[run] = self._rows(rows[run])
         return y.view(*x.shape[:-1], self.out_features)
 
     def _rows(self, x: Tensor) -> Tensor:
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
         name, algorithm = self.post
-        if self.digits > 1:
-            codes, scale = self._more_digits(x.float(), codes, scale)  # (D · N, in), (D · N, 1)
-        elif x.shape[0] == 1:
+        if x.shape[0] == 1:
             return self._product(codes, float(scale), self.bias, name, algorithm).to(x.dtype)  # (1, out)
-        y = self._product(codes, 1.0, None, "none", "").mul_(scale)  # (D · N, out)
-        if self.digits > 1:
-            y = y.view(self.digits, -1, self.out_features).sum(0)  # (N, out)
-        if self.offset is not None:
-            y.addcmul_(x.float().sum(1, keepdim=True), self.offset)
+        y = self._product(codes, 1.0, None, "none", "").mul_(scale)  # (N, out)
         if self.bias is not None:
             y += self.bias
         return (F.gelu(y, approximate=algorithm) if name == "gelu" else y).to(x.dtype)
-
-    def _more_digits(self, x: Tensor, codes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        found = [(codes, scale)]
-        while len(found) < self.digits:
-            x = torch.addcmul(x, codes.float(), scale, value=-1)  # what is left: at most half a step
-            scale = (scale / 254).clamp_(min=SMALLEST_SCALE)
-            codes = (x / scale).round_().to(torch.int8)
-            found.append((codes, scale))
-        return torch.cat([codes for codes, _ in found]), torch.cat([scale for _, scale in found])
 
     def _product(self, codes: Tensor, scale: float, bias: Tensor | None, name: str, algorithm: str) -> Tensor:
         return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
             codes, scale, 0, self.codes, self.scale, self.zero_point, bias, 1.0, 0, torch.float32, name, [], algorithm
         )
+
+
+class Int8WeightLinear(nn.Module):
+    """Int8 codes (out, in) times activations as they are; the rows' scales, and the zero points, follow the sums.
+
+    w = code · scale + offset. The codes become floats on the way, for few tokens a run of rows at a time: floats that
+    stay in the cache cost less than a weight that is read at their width.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    offset: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, codes: Tensor, scale: Tensor, offset: Tensor | None, bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = codes.shape
+        shape = (self.out_features, 1)
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale.expand(shape).reshape(-1))
+        self.register_buffer("offset", None if offset is None else offset.expand(shape).reshape(-1))
+        self.register_buffer("bias", None if bias is None else bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., in) to (..., out) in the dtype of x."""
+        rows = x.reshape(-1, self.in_features)  # (N, in)
+        few = rows.shape[0] <= CACHED_TOKENS
+        step = max(1, CACHED_WEIGHTS // self.in_features) if few else self.out_features
+        y = torch.empty(rows.shape[0], self.out_features, dtype=x.dtype)
+        for start in range(0, self.out_features, step):
+            run = slice(start, start + step)
+            y[:, run] = F.linear(rows, self.codes[run].to(x.dtype))
+        y.mul_(self.scale)
+        if self.offset is not None:
+            y.addcmul_(rows.sum(1, keepdim=True), self.offset.to(x.dtype))
+        if self.bias is not None:
+            y += self.bias
+        return y.view(*x.shape[:-1], self.out_features)
 
 
 class Int4Linear(nn.Module):

@@ -70,10 +70,10 @@ def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
     bias = layer.get_buffer("bias") if layer.bias is not None else None
     if kernel == "onednn-int8":
         return cpu.Int8Linear(layer.packed["codes"], layer.packed["scale"], bias)
-    if kernel == "onednn-int8-digits":
+    if kernel == "int8-codes":
         offset = _offset(layer, 128)
         codes = layer.packed["codes"] if offset is None else (layer.packed["codes"] ^ 128).view(torch.int8)
-        return cpu.Int8Linear(codes, layer.packed["scale"], bias, digits=3, offset=offset)
+        return cpu.Int8WeightLinear(codes, layer.packed["scale"], offset, bias)
     if kernel == "byte-pairs":
         values = cast("CodeBook", layer.grid).values
         return CodeBookLinear(layer.packed["codes"], values, layer.packed["scale"], bias)

@@ -68,11 +68,11 @@ TABLE: tuple[Kernel, ...] = (
         "without VNNI the int8 products of oneDNN saturate at 16 bits; float32 sums of 1,040 codes are exact",
     ),
     _row(
-        "onednn-int8-digits",
+        "int8-codes",
         "cpu",
         "int8-weight",
-        ("onednn", "exact_int8"),
-        "the weight stays in int8: activations are three int8 digits, all of float32, and read the weight once for all",
+        (),
+        "the weight is read as int8 and becomes float in the cache; the scales follow the sums",
     ),
     _row(
         "int4pack",

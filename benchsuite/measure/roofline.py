@@ -21,7 +21,6 @@ from benchsuite.quant.apply import size_bytes
 
 ARITHMETIC = {
     "int8-row": "int8",
-    "int8-weight": "int8",
     "bf16": "bf16",
     "int4-group": "bf16",
     "fp16": "fp16",

@@ -100,7 +100,7 @@ def _row(record: Record, references: dict[Cell, Record]) -> Row:
 
 def _line(row: Row, widths: Sequence[int]) -> Text:
     """The first figure to the left, the others to the right, and a little more room before each that is no ratio."""
-    line = Text(" ")
+    line = Text()
     for place, (text, width, (_, heading)) in enumerate(zip(row, widths, HEADINGS, strict=True)):
         room = Text(" " * (width - len(text)))
         line.append(" " if place == 0 or heading == "ratio" else "  ")
