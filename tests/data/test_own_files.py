@@ -85,7 +85,7 @@ def test_each_bad_file_fails_its_cell_with_the_file_and_the_row(tmp_path: Path) 
     lines(tmp_path / "answer.jsonl", {"question": "1?", "answer": "one"})
     (tmp_path / "short.txt").write_text("a")
     names = "classification:column.jsonl,instructions:empty.jsonl,lm:latin.txt,exact-match:answer.jsonl,lm:short.txt"
-    finished = bench(tmp_path, "--dataset", names, "-k", ASKED)
+    finished = bench(tmp_path, "--dataset", names, "-k", f"{ASKED} or batch1")  # a file needs one cell that passes
     assert finished.returncode == 1
     reasons = {record.cell.dataset: record.reason for record in read_records(tmp_path / "out.json")}
     assert "column.jsonl, line 2: no column 'label'" in reasons["column.jsonl"]
