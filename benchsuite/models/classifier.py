@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -35,28 +35,27 @@ class Classifier(LanguageModel, Protocol):
         """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
 
 
-class NativeClassifier(resolve.NativeModel):
-    """Our own GPT-2 as a classifier; its module holds the head as `score`."""
+class ClassHead:
+    """A head over classes, `score` of the model's module, in place of the one over the vocabulary."""
+
+    def head(self: LanguageModel, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
+        """Refuse: UnavailableError, since there is no head over the vocabulary."""
+        raise UnavailableError(f"{self.name} is a classifier: it has no language-model head; ask it for classes only")
+
+    def class_logits(self: LanguageModel, hidden: Tensor) -> Tensor:
+        """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
+        score: nn.Module = self.module.get_submodule("score")
+        return score(hidden)  # type: ignore[no-any-return]
+
+
+class NativeClassifier(ClassHead, resolve.NativeModel):
+    """Our own GPT-2 as a classifier."""
 
     def __init__(
         self, name: str, module: GPT2, tokenizer: TextTokenizer, fingerprint: str, classes: tuple[str, ...]
     ) -> None:
         super().__init__(name, module, tokenizer, fingerprint)
         self.classes = classes
-
-    def head(self, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
-        """Refuse: UnavailableError, since there is no head over the vocabulary."""
-        refuse_to_speak(self.name)
-
-    def class_logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
-        score: nn.Module = self.module.get_submodule("score")
-        return score(hidden)  # type: ignore[no-any-return]
-
-
-def refuse_to_speak(name: str) -> NoReturn:
-    """UnavailableError for a question that wants a language model."""
-    raise UnavailableError(f"{name} is a classifier: it has no language-model head; ask it for classes only")
 
 
 def is_classifier(config: Mapping[str, Any]) -> bool:

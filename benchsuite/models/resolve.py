@@ -54,9 +54,10 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
     from benchsuite.models.classifier import is_classifier, load_classifier
 
     config = read_config(path)
-    if is_classifier(config) and _is_ours(config):
+    native = gpt2.why_not_native(config) is None and _is_ours(config)
+    if native and is_classifier(config):
         return load_classifier(path, name, device=device, attention=attention)
-    if gpt2.why_not_native(config) is None and _is_ours(config):
+    if native:
         shape = gpt2.config_from_hub(config)
         tokenizer = load_tokenizer(path)
         check_vocabulary(tokenizer, shape.vocab_size, path)

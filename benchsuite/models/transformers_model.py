@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor, nn
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError
-from benchsuite.models.classifier import classes_of, is_classifier, refuse_to_speak
+from benchsuite.models.classifier import ClassHead, classes_of, is_classifier
 from benchsuite.models.gpt2 import Attention
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
@@ -108,7 +108,7 @@ class TransformersModel:
         return TransformersCache(batch_size, capacity)
 
 
-class TransformersClassifier(TransformersModel):
+class TransformersClassifier(ClassHead, TransformersModel):
     """A classifier that transformers computes; see `benchsuite.models.classifier.Classifier`."""
 
     def __init__(
@@ -116,15 +116,6 @@ class TransformersClassifier(TransformersModel):
     ) -> None:
         super().__init__(name, module, tokenizer, fingerprint)
         self.classes = classes
-
-    def head(self, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
-        """Refuse: UnavailableError, since there is no head over the vocabulary."""
-        refuse_to_speak(self.name)
-
-    def class_logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
-        score: nn.Module = self.module.get_submodule("score")
-        return score(hidden)  # type: ignore[no-any-return]
 
 
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
@@ -171,7 +162,7 @@ def _restored(path: Path, config: dict[str, Any], attention: Attention) -> Any:
 
     plain = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     del plain.quantization_config
-    module = transformers.AutoModelForCausalLM.from_config(
+    module = auto_class(config).from_config(
         plain, dtype=torch.float32, attn_implementation=ATTENTION_NAMES[attention], trust_remote_code=False
     )
     try:

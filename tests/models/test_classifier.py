@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,7 @@ TEXTS = Examples(
 )
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def write_classifier(path: Path, **other: object) -> Path:
     torch.manual_seed(2)
     config = transformers.GPT2Config(
         vocab_size=4_096,
@@ -42,11 +42,17 @@ def directory(tmp_path: Path) -> Path:
         initializer_range=0.3,
         id2label=dict(enumerate(NAMES)),
         label2id={name: index for index, name in enumerate(NAMES)},
+        **other,
     )
-    transformers.GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    transformers.GPT2ForSequenceClassification(config).save_pretrained(path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((TINY / name).read_bytes())
-    return tmp_path
+        (path / name).write_bytes((TINY / name).read_bytes())
+    return path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return write_classifier(tmp_path)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -131,3 +137,21 @@ def test_the_matrix_measures_a_classifier_in_every_precision(directory: Path) ->
         check=False,
     )
     assert "2 passed" in finished.stdout, finished.stdout[-2000:]
+
+
+@pytest.mark.parametrize("other", [{"n_inner": 96}, {"activation_function": "relu"}], ids=str)
+def test_a_classifier_that_is_not_our_gpt2_is_computed_by_transformers_and_keeps_its_head_when_quantized(
+    tmp_path: Path, other: dict[str, object]
+) -> None:
+    source = write_classifier(tmp_path / "plain", **other)
+    whole = load_directory(source, "toy")
+    ids = torch.tensor([[5, 6, 7]])
+
+    def logits(model: Any) -> torch.Tensor:
+        with torch.inference_mode():
+            return model.class_logits(model.hidden(ids))[:, -1]
+
+    reference = transformers.GPT2ForSequenceClassification.from_pretrained(source).eval()
+    torch.testing.assert_close(logits(whole), reference(ids).logits)
+    quantize_directory(whole.module, source, tmp_path / "quantized", "absmax8-row")
+    torch.testing.assert_close(logits(load_directory(tmp_path / "quantized", "toy")), logits(whole))
