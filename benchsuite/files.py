@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchsuite.errors import OutputError
+from benchsuite.errors import OutputError, UsageError
 
 
 def atomic_write(path: Path | str, content: str | bytes) -> Path:
@@ -55,6 +55,23 @@ def new_directory(path: Path | str) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def writable_directory(path: str, option: str) -> Path:
+    """The directory that a command-line `option` names, made now; UsageError where nothing can be written into it."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{option} {folder}: {error.strerror}; name a directory that you may write") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {folder}: not writable; name a directory that you may write")
+    return folder
+
+
+def cache_path(*parts: str) -> Path:
+    """Where something of this machine's own is kept: under `~/.cache/benchsuite`, or `$XDG_CACHE_HOME/benchsuite`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "benchsuite", *parts)
 
 
 @contextlib.contextmanager

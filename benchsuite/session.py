@@ -17,7 +17,8 @@ from benchsuite.engines import Engine, format_of, load_engine
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
-from benchsuite.evals.samples import samples_directory, write_samples
+from benchsuite.evals.samples import write_samples
+from benchsuite.files import writable_directory
 from benchsuite.matrix import REFERENCE, Matrix, read_settings
 from benchsuite.measure.cell import Measurement, quantizing
 from benchsuite.measure.machine import resolve_device
@@ -27,7 +28,7 @@ from benchsuite.models import models
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import KEY, Cell, Record, Status, to_json
-from benchsuite.report.profile import Round, profile_name, profiles_directory, write_profile
+from benchsuite.report.profile import Round, profile_name, write_profile
 from benchsuite.report.progress import Progress
 from benchsuite.report.table import print_summary
 from benchsuite.report.track import track_matrix
@@ -62,8 +63,9 @@ class Session:
         self._peaks: dict[Job, dict[Work, Peak]] = {}
         self._records: dict[str, Record] = {}
         self._baseline, self._policy = _read_baseline(config)
-        self.samples = samples_directory(config.option.samples)
-        self.profiles = profiles_directory(config.option.profile_cells)
+        samples, profiles = config.option.samples, config.option.profile_cells
+        self.samples = writable_directory(samples, "--samples") if samples else None
+        self.profiles = writable_directory(profiles, "--profile-cells") if profiles else None
 
     def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
         """The model in that precision, loaded now unless it is resident."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchsuite.errors import OutputError
-from benchsuite.files import atomic_write, new_directory, write_json
+from benchsuite.errors import OutputError, UsageError
+from benchsuite.files import atomic_write, new_directory, writable_directory, write_json
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -62,3 +62,13 @@ def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "out.json", {"value": math.nan})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_an_option_names_is_made_or_a_usage_error_that_names_the_option(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match=r"--samples .*taken: File exists"):
+        writable_directory(str(tmp_path / "taken"), "--samples")
+    with pytest.raises(UsageError, match="--profile-cells"):
+        writable_directory(str(tmp_path / "taken" / "below"), "--profile-cells")
+    assert writable_directory(str(tmp_path / "new" / "one"), "--samples") == tmp_path / "new" / "one"
+    assert (tmp_path / "new" / "one").is_dir()

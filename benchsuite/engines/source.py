@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import cast
 from safetensors.torch import save_file
 
 from benchsuite.errors import UnavailableError
-from benchsuite.files import new_directory
+from benchsuite.files import cache_path, new_directory
 from benchsuite.models import gpt2, models
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.quant.layers import QuantizedLinear
@@ -54,11 +53,10 @@ def open_source(name: str) -> Source:
         raise UnavailableError(
             f"other engines get the plain weights of a native GPT-2; {name} is of another family, or quantized already"
         )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     tokenizer = model.tokenizer
     return Source(
         name=name,
-        folder=cache / "benchsuite" / "engines" / model.fingerprint[:32],
+        folder=cache_path("engines", model.fingerprint[:32]),
         vocab_size=model.vocab_size,
         tokenizer_vocab_size=tokenizer.vocab_size,
         weights=model.fingerprint,

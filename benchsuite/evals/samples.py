@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchsuite.errors import UsageError
 from benchsuite.files import atomic_write
 from benchsuite.record import Cell
-
-
-def samples_directory(path: str | None) -> Path | None:
-    """The directory that `--samples` names, made now; UsageError where nothing can be written into it."""
-    if not path:
-        return None
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--samples {folder}: {error.strerror}; name a directory that you may write") from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"--samples {folder}: not writable; name a directory that you may write")
-    return folder
 
 
 def write_samples(directory: Path, cell: Cell, items: Iterable[Mapping[str, Any]]) -> Path:

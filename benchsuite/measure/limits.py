@@ -6,7 +6,6 @@ The roofline model (Williams, Waterman & Patterson 2009) needs no more.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchsuite.errors import FileFormatError
-from benchsuite.files import write_json
+from benchsuite.files import cache_path, write_json
 from benchsuite.kernels import cpu
 from benchsuite.measure.machine import describe_machine, synchronize
 
@@ -96,8 +95,7 @@ def _fastest(run: Callable[[], Any], device: torch.device) -> float:
 
 def limits_path(machine: str) -> Path:
     """Where the limits of a machine lie: `~/.cache/benchsuite/limits`, or under `XDG_CACHE_HOME`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "benchsuite" / "limits" / f"{machine}.json"
+    return cache_path("limits", f"{machine}.json")
 
 
 def write_limits(limits: Limits) -> Path:

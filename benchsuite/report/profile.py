@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity
 
-from benchsuite.errors import UnavailableError, UsageError
+from benchsuite.errors import UnavailableError
 from benchsuite.files import atomic_write
 from benchsuite.measure.limits import Limits, read_limits
 from benchsuite.measure.machine import describe_machine
@@ -31,18 +31,6 @@ class Round:
 
     run: Callable[[], Any]
     setup: Callable[[], None] | None = None
-
-
-def profiles_directory(path: str | None) -> Path | None:
-    """The directory that `--profile-cells` names, made now; UsageError where nothing can be written into it."""
-    if not path:
-        return None
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--profile-cells {folder}: {error.strerror}; name a directory that you may write") from error
-    return folder
 
 
 def profile_name(test: str) -> str:

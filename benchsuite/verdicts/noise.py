@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchsuite.errors import FileFormatError
-from benchsuite.files import write_json
+from benchsuite.files import cache_path, write_json
 from benchsuite.record import Cell
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ def kind(cell: Cell, metric: str) -> str:
 
 def noise_path(machine: str) -> Path:
     """Where the noise floor of a machine lies: `~/.cache/benchsuite/noise`, or under `XDG_CACHE_HOME`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "benchsuite" / "noise" / f"{machine}.json"
+    return cache_path("noise", f"{machine}.json")
 
 
 def write_noise(floor: NoiseFloor) -> Path:

@@ -6,12 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchsuite.errors import UsageError
-from benchsuite.evals.samples import file_name, samples_directory, write_samples
+from benchsuite.evals.samples import file_name, write_samples
 from benchsuite.record import Cell
 
 CELL = Cell("perplexity", "tiny", "fp32", "prose")
@@ -35,13 +33,3 @@ def test_cells_that_differ_have_different_files() -> None:
     cells = [CELL, replace(CELL, model="a/b"), replace(CELL, model="a_b"), replace(CELL, model="a%2Fb")]
     cells += [replace(CELL, batch_size=2), replace(CELL, attention="eager"), replace(CELL, question="divergence")]
     assert len({file_name(cell) for cell in cells}) == len(cells)
-
-
-def test_a_directory_that_cannot_be_is_a_usage_error(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(UsageError, match=r"--samples .*taken: File exists"):
-        samples_directory(str(tmp_path / "taken"))
-    with pytest.raises(UsageError, match="--samples"):
-        samples_directory(str(tmp_path / "taken" / "below"))
-    assert samples_directory(str(tmp_path / "new" / "one")) == tmp_path / "new" / "one"
-    assert samples_directory(None) is None
