@@ -16,6 +16,7 @@ from benchsuite.kernels.table import Capability
 from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, quantize_activations
 
+NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
 INT8_ROWS = 256  # rows whose codes, sums and scaled results stay in the second-level cache together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
@@ -40,13 +41,17 @@ def capabilities() -> frozenset[Capability]:
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x (..., in) times weight (out, in) transposed, the weight as it is: for the head, which is the embedding too.
 
-    oneDNN takes it without a copy, but reorders a bf16 weight in every call, where PyTorch's own matrix-vector product
-    streams it; with gradients, on another device or in another dtype it is F.linear.
+    oneDNN takes it without a copy. But it reorders a bf16 weight in every call, where PyTorch's own matrix-vector
+    product streams it, and MKL is faster on Intel for one token and for narrow models. With gradients, on another
+    device or in another dtype it is F.linear.
     """
     if not x.is_cpu or torch.is_grad_enabled() or not _onednn_takes(weight.dtype):
         return F.linear(x, weight)
-    if x.numel() == weight.shape[1] and (weight.dtype == torch.bfloat16 or "mkl" in capabilities()):
+    one_token = x.numel() == weight.shape[1]
+    if one_token and weight.dtype == torch.bfloat16:
         return torch.mv(weight, x.view(-1)).view(*x.shape[:-1], -1)
+    if weight.dtype == torch.float32 and "mkl" in capabilities() and (one_token or weight.shape[1] <= NARROW):
+        return F.linear(x, weight)
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -49,49 +49,66 @@ CONFIGS: dict[str, GPT2Config] = {
 }
 
 
+class BlockCache(NamedTuple):
+    """What one block remembers: keys and values (B, H, capacity, D) of the rows, and (1, H, P, D) of their prefix."""
+
+    keys: Tensor
+    values: Tensor
+    prefix: tuple[Tensor, Tensor] | None
+
+
 class KVCache:
     """Keys and values of every block, allocated once for `capacity` tokens a row.
 
     Rows may differ in length: a token is written at its row's own length, and a query sees the keys at or before its
     own position, so that what stands right of a shorter row (padding) is never seen and is overwritten in time.
+    `prefix`, of one row, is what every row begins with: it is neither copied nor read more than once for all rows.
     """
 
+    lengths: list[int]
+    blocks: list[BlockCache]
+
     def __init__(
-        self, config: GPT2Config, batch_size: int, capacity: int, *, dtype: torch.dtype, device: torch.device
+        self,
+        config: GPT2Config,
+        batch_size: int,
+        capacity: int,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        prefix: KVCache | None = None,
     ) -> None:
         if capacity > config.n_positions:
             raise UsageError(f"{capacity} tokens do not fit the model's context of {config.n_positions}")
-        self.capacity = capacity  # tokens that a row can hold
-        self.lengths = [0] * batch_size
-        shape = (batch_size, config.n_head, capacity, config.n_embd // config.n_head)
-        # keys and values of each block, (B, H, capacity, D): apart, so that the allocator gives memory used before
+        self.capacity = capacity  # tokens that a row can hold, its prefix among them
+        self.shared = 0 if prefix is None else prefix.lengths[0]  # tokens of the prefix
+        self.lengths = [self.shared] * batch_size
+        shape = (batch_size, config.n_head, capacity - self.shared, config.n_embd // config.n_head)
+        # keys and values apart, so that the allocator gives memory used before
         self.blocks = [
-            (torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
-            for _ in range(config.n_layer)
+            BlockCache(
+                torch.zeros(shape, dtype=dtype, device=device),
+                torch.zeros(shape, dtype=dtype, device=device),
+                None if prefix is None else (prefix.blocks[index].keys, prefix.blocks[index].values),
+            )
+            for index in range(config.n_layer)
         ]
 
     def keep(self, rows: list[int]) -> None:
         """Keep only `rows`, in that order: finished rows leave the batch; a row named twice is copied."""
-        self.blocks = [(keys[rows], values[rows]) for keys, values in self.blocks]
+        self.blocks = [BlockCache(block.keys[rows], block.values[rows], block.prefix) for block in self.blocks]
         self.lengths = [self.lengths[row] for row in rows]
-
-    def start_from(self, prefix: KVCache) -> None:
-        """Begin every row with the one row of `prefix`, whose keys and values were computed once."""
-        length = prefix.lengths[0]
-        for block, shared in zip(self.blocks, prefix.blocks, strict=True):
-            for kept, once in zip(block, shared, strict=True):
-                kept[:, :, :length] = once[:, :, :length]
-        self.lengths = [length] * len(self.lengths)
 
 
 class Steps:
-    """Where the tokens of one call stand: the rows' common start if they have one, else positions and the mask."""
+    """Where the tokens of one call stand behind the prefix: the rows' common start, else positions and the mask."""
 
     positions: Tensor | None
     mask: Tensor | None
 
     def __init__(self, cache: KVCache | None, tokens: int, device: torch.device) -> None:
-        starts = [0] if cache is None else cache.lengths
+        self.shared = 0 if cache is None else cache.shared
+        starts = [0] if cache is None else [length - cache.shared for length in cache.lengths]
         self.start = starts[0] if len(set(starts)) == 1 else None  # None: a ragged batch
         self.end = max(starts) + tokens  # keys seen by this call: S
         self.is_causal = self.start == 0 and tokens > 1
@@ -113,32 +130,62 @@ class SelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x: Tensor, steps: Steps, cache: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Map x (B, T, C) to (B, T, C); `cache` is this block's keys and values, (B, H, capacity, D) each."""
+    def forward(self, x: Tensor, steps: Steps, cache: BlockCache | None) -> Tensor:
+        """Map x (B, T, C) to (B, T, C); `cache` is this block's."""
         batch, tokens, width = x.shape
         qkv = self.c_attn(x).view(batch, tokens, 3, self.n_head, width // self.n_head)  # (B, T, 3, H, D)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
         if cache is not None:
-            for kept, new in zip(cache, (k, v), strict=True):
+            for kept, new in ((cache.keys, k), (cache.values, v)):
                 if steps.start is not None:
                     kept.narrow(2, steps.start, tokens).copy_(new)
                 else:
                     rows = torch.arange(batch, device=x.device)[:, None]
                     kept[rows, :, steps.positions] = new.transpose(1, 2)
-            k, v = (kept.narrow(2, 0, steps.end) for kept in cache)  # (B, H, S, D)
-        y = self._attend(q, k, v, steps)  # (B, H, T, D)
+            k, v = (kept.narrow(2, 0, steps.end) for kept in (cache.keys, cache.values))  # (B, H, S, D)
+        if cache is None or cache.prefix is None:
+            y = self._attend(q, k, v, steps)  # (B, H, T, D)
+        else:
+            y = self._attend_behind(cache.prefix, q, k, v, steps)
         return self.c_proj(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
         if self.attention != "eager":
             return F.scaled_dot_product_attention(q, k, v, attn_mask=steps.mask, is_causal=steps.is_causal)
-        scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])  # (B, H, T, S)
-        mask = steps.mask
-        if steps.is_causal:
-            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        return F.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype) @ v
+        return _eager(q, k, v, steps.mask, is_causal=steps.is_causal)[0]
+
+    def _attend_behind(self, prefix: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
+        """Attention to the prefix, all rows as the queries of one, and to the row itself, weighed by their sums of
+        exponentials (Juravsky et al. 2024, "Hydragen")."""
+        attend = _flash_cpu if q.is_cpu and self.attention != "eager" else _eager
+        batch, heads, tokens, size = q.shape
+        together = q.transpose(0, 1).reshape(1, heads, batch * tokens, size)
+        first, first_sum = attend(together, *prefix, None, is_causal=False)
+        first = first.view(heads, batch, tokens, size).transpose(0, 1)  # (B, H, T, D)
+        first_sum = first_sum.view(heads, batch, tokens).transpose(0, 1)  # (B, H, T)
+        own, own_sum = attend(q, k, v, steps.mask, is_causal=steps.is_causal)
+        share = torch.sigmoid(first_sum - own_sum)[..., None].to(own.dtype)  # (B, H, T, 1)
+        return own.lerp_(first, share)
+
+
+def _eager(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, is_causal: bool) -> tuple[Tensor, Tensor]:
+    """Attention (B, H, T, D) written out, and the logarithm (B, H, T) of the sum of its exponentials."""
+    scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])  # (B, H, T, S)
+    if is_causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    total = scores.float().logsumexp(-1, keepdim=True)  # (B, H, T, 1)
+    return (scores - total).exp().to(v.dtype) @ v, total.squeeze(-1)
+
+
+def _flash_cpu(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, is_causal: bool) -> tuple[Tensor, Tensor]:
+    """The same by the kernel behind `scaled_dot_product_attention` on CPUs, which keeps that logarithm."""
+    if mask is not None:
+        mask = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, float("-inf"))
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # type: ignore[no-any-return]
+        q, k, v, is_causal=is_causal, attn_mask=mask
+    )
 
 
 class FeedForward(nn.Module):
@@ -165,7 +212,7 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, steps: Steps, cache: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, steps: Steps, cache: BlockCache | None) -> Tensor:
         """Map x (B, T, C) to (B, T, C)."""
         x = x + self.attn(self.ln_1(x), steps, cache)  # (B, T, C)
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
@@ -213,9 +260,10 @@ class GPT2(nn.Module):
         tokens = input_ids.shape[1]
         steps = Steps(cache, tokens, input_ids.device)
         limit = self.config.n_positions if cache is None else cache.capacity
-        if steps.end > limit:
-            raise UsageError(f"{steps.end} tokens do not fit {limit} positions; shorten the prompt or generate fewer")
-        at = slice(steps.start, steps.end) if steps.positions is None else steps.positions
+        end = steps.shared + steps.end
+        if end > limit:
+            raise UsageError(f"{end} tokens do not fit {limit} positions; shorten the prompt or generate fewer")
+        at = slice(end - tokens, end) if steps.positions is None else steps.shared + steps.positions
         x = self.wte(input_ids) + self.wpe.weight[at]  # (B, T, C)
         with _kernels(self.attention):
             for index, block in enumerate(self.h):
@@ -228,10 +276,10 @@ class GPT2(nn.Module):
         """Logits (..., V) of hidden states (..., C): the token embedding once more."""
         return self.wte.logits(hidden)
 
-    def new_cache(self, batch_size: int, capacity: int) -> KVCache:
-        """An empty cache in the dtype and on the device of the activations."""
+    def new_cache(self, batch_size: int, capacity: int, prefix: KVCache | None = None) -> KVCache:
+        """A cache that holds nothing but the one row of `prefix`; dtype and device are the activations'."""
         weight = self.wpe.weight
-        return KVCache(self.config, batch_size, capacity, dtype=weight.dtype, device=weight.device)
+        return KVCache(self.config, batch_size, capacity, dtype=weight.dtype, device=weight.device, prefix=prefix)
 
     def prepare(self, device: str) -> None:
         """Swap the linear layers for the fastest that compute the same here; `kernels` counts them. For inference."""

@@ -31,9 +31,6 @@ class Cache(Protocol):
     def keep(self, rows: list[int]) -> None:
         """Keep only `rows`, in that order."""
 
-    def start_from(self, prefix: Any) -> None:
-        """Begin every row with the one row of `prefix`."""
-
 
 class LanguageModel(Protocol):
     """A causal language model with its tokenizer; `module` is what a precision is applied to."""
@@ -58,8 +55,8 @@ class LanguageModel(Protocol):
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., C)."""
 
-    def new_cache(self, batch_size: int, capacity: int) -> Any:
-        """An empty cache for `capacity` tokens a row."""
+    def new_cache(self, batch_size: int, capacity: int, prefix: Any | None = None) -> Any:
+        """A cache for `capacity` tokens a row, of which those in the one row of `prefix` begin every row."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +105,7 @@ def score(
         input_ids = pad(inputs, model.device)  # (B, T)
         cache = None
         if shared is not None and shared.lengths[0]:
-            cache = model.new_cache(len(rows), shared.lengths[0] + input_ids.shape[1])
-            cache.start_from(shared)
+            cache = model.new_cache(len(rows), shared.lengths[0] + input_ids.shape[1], shared)
         hidden = model.hidden(input_ids, cache)  # (B, T, C)
         spans = [
             range(sequence.first + len(opening) - 1, len(row)) for sequence, row in zip(batch, inputs, strict=True)
@@ -128,17 +124,18 @@ def score_hidden(
     model: LanguageModel, hidden: Tensor, targets: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Log-likelihoods (N,) in float64 of targets (N,) after hidden states (N, C), and whether each was the argmax."""
-    losses, greedy = [], []
+    log_likelihoods, greedy = [], []
     for states, wanted in zip(torch.split(hidden, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
         logits = model.head(states).float()  # (n, V)
-        losses.append(F.cross_entropy(logits, wanted, reduction="none"))
         greedy.append(logits.max(dim=-1).indices == wanted)  # argmax takes twice as long
-    if not losses:
+        torch.log_softmax(logits, dim=-1, out=logits)
+        log_likelihoods.append(logits.gather(1, wanted[:, None]))
+    if not log_likelihoods:
         return np.zeros(0), np.zeros(0, dtype=bool)
-    loss = torch.cat(losses).double().cpu().numpy()
-    if not np.isfinite(loss).all():
+    found = torch.cat(log_likelihoods).squeeze(1).double().cpu().numpy()
+    if not np.isfinite(found).all():
         raise NumericalError(_not_finite(model))
-    return -loss, torch.cat(greedy).cpu().numpy()
+    return found, torch.cat(greedy).cpu().numpy()
 
 
 def log_probabilities(model: LanguageModel, state: Tensor) -> Tensor:
@@ -174,9 +171,7 @@ def generate(
     shared = _prefix_cache(model, prefix) if prefix else None
     for rows in batches([len(prompt) for prompt in prompts], batch_size):
         longest = len(prefix) + max(len(prompts[row]) for row in rows)
-        cache = model.new_cache(len(rows), min(model.n_positions, longest + max_new_tokens))
-        if shared is not None:
-            cache.start_from(shared)
+        cache = model.new_cache(len(rows), min(model.n_positions, longest + max_new_tokens), shared)
         input_ids = pad([prompts[row] for row in rows], model.device)  # (B, T)
         hidden = model.hidden(input_ids, cache)  # (B, T, C)
         cache.lengths = [len(prefix) + len(prompts[row]) for row in rows]

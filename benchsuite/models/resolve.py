@@ -41,9 +41,9 @@ class NativeModel:
         """Logits (..., V) of hidden states (..., C)."""
         return self.module.head(hidden)
 
-    def new_cache(self, batch_size: int, capacity: int) -> KVCache:
-        """An empty cache for `capacity` tokens a row."""
-        return self.module.new_cache(batch_size, capacity)
+    def new_cache(self, batch_size: int, capacity: int, prefix: KVCache | None = None) -> KVCache:
+        """A cache for `capacity` tokens a row, of which those in the one row of `prefix` begin every row."""
+        return self.module.new_cache(batch_size, capacity, prefix)
 
 
 def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:

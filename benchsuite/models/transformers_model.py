@@ -21,11 +21,13 @@ ATTENTION_NAMES: dict[Attention, str] = {"eager": "eager", "sdpa": "sdpa", "flas
 class TransformersCache:
     """transformers' dynamic cache, the rows' true lengths, and which of its columns hold a token of the row."""
 
-    def __init__(self, batch_size: int, capacity: int) -> None:
+    def __init__(self, batch_size: int, capacity: int, prefix: TransformersCache | None = None) -> None:
         self.past = transformers.DynamicCache()
         self.capacity = capacity
         self.lengths = [0] * batch_size
         self.widths: list[tuple[int, list[int]]] = []  # per call: columns, and how many of them each row really has
+        if prefix is not None:
+            self._start_from(prefix)
 
     def keep(self, rows: list[int]) -> None:
         """Keep only `rows`, in that order."""
@@ -33,15 +35,6 @@ class TransformersCache:
         self.past.batch_select_indices(torch.tensor(rows))
         self.lengths = [self.lengths[row] for row in rows]
         self.widths = [(width, [real[row] for row in rows]) for width, real in self.widths]
-
-    def start_from(self, prefix: TransformersCache) -> None:
-        """Begin every row with the one row of `prefix`."""
-        prefix._settle()
-        rows = len(self.lengths)
-        for index, layer in enumerate(prefix.past.layers):
-            self.past.update(layer.keys.repeat(rows, 1, 1, 1), layer.values.repeat(rows, 1, 1, 1), index)
-        self.lengths = prefix.lengths * rows
-        self.widths = [(width, real * rows) for width, real in prefix.widths]
 
     def columns(self, tokens: int, device: torch.device) -> Tensor:
         """The attention mask (B, S) of a call that adds `tokens` to what is held: padding is 0."""
@@ -63,6 +56,15 @@ class TransformersCache:
             width, real = self.widths[-1]
             excess = [sum(flags[row] for _, flags in self.widths) - length for row, length in enumerate(self.lengths)]
             self.widths[-1] = (width, [count - over for count, over in zip(real, excess, strict=True)])
+
+    def _start_from(self, prefix: TransformersCache) -> None:
+        """Begin every row with a copy of the one row of `prefix`."""
+        prefix._settle()
+        rows = len(self.lengths)
+        for index, layer in enumerate(prefix.past.layers):
+            self.past.update(layer.keys.repeat(rows, 1, 1, 1), layer.values.repeat(rows, 1, 1, 1), index)
+        self.lengths = prefix.lengths * rows
+        self.widths = [(width, real * rows) for width, real in prefix.widths]
 
 
 class TransformersModel:
@@ -103,9 +105,9 @@ class TransformersModel:
         module: Any = self.module
         return module.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
 
-    def new_cache(self, batch_size: int, capacity: int) -> TransformersCache:
-        """An empty cache; `capacity` is only checked against, the cache grows as it is filled."""
-        return TransformersCache(batch_size, capacity)
+    def new_cache(self, batch_size: int, capacity: int, prefix: TransformersCache | None = None) -> TransformersCache:
+        """A cache that holds nothing but `prefix`; `capacity` is only checked against, it grows as it is filled."""
+        return TransformersCache(batch_size, capacity, prefix)
 
 
 class TransformersClassifier(ClassHead, TransformersModel):

@@ -122,16 +122,37 @@ def test_rows_of_different_lengths_do_not_disturb_each_other(
                 torch.testing.assert_close(logits[place, 0], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_a_prefix_computed_once_serves_every_row(small_config: GPT2Config) -> None:
-    model = gpt2.from_state(gpt2.random_state(small_config), small_config)
-    prefix, tails = torch.arange(9)[None], torch.tensor([[11, 12], [13, 14], [15, 16]])
-    shared, cache = model.new_cache(1, 9), model.new_cache(3, 12)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@settings(max_examples=15)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4), prefix_length=st.integers(1, 20))
+def test_a_prefix_computed_once_serves_every_row(
+    attention: gpt2.Attention, small_config: GPT2Config, lengths: list[int], prefix_length: int
+) -> None:
+    model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config, attention=attention)
+    generator = torch.Generator().manual_seed(11)
+    prefix, *rows = (
+        torch.randint(0, small_config.vocab_size, (length,), generator=generator)
+        for length in (prefix_length, *(length + 2 for length in lengths))
+    )
+    padded = torch.zeros(len(rows), max(lengths), dtype=torch.int64)
+    for at, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        padded[at, :length] = row[:length]
     with torch.inference_mode():
-        model.hidden(prefix, shared)
-        cache.start_from(shared)
-        together = model(tails, cache)
-        apart = model(torch.cat([prefix.expand(3, -1), tails], dim=1))[:, 9:]
-    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
+        shared = model.new_cache(1, prefix_length)
+        model.hidden(prefix[None], shared)
+        cache = model.new_cache(len(rows), prefix_length + max(lengths) + 2, shared)
+        apart = [model(torch.cat([prefix, row])[None])[0, prefix_length:] for row in rows]
+        together = model(padded, cache)
+        for at, length in enumerate(lengths):
+            torch.testing.assert_close(together[at, :length], apart[at][:length], atol=1e-5, rtol=1e-5)
+        cache.lengths = [prefix_length + length for length in lengths]
+        kept = list(range(len(rows)))[::-1]
+        cache.keep(kept)
+        for step in range(2):
+            tokens = torch.stack([rows[at][lengths[at] + step] for at in kept])[:, None]
+            logits = model(tokens, cache)
+            for place, at in enumerate(kept):
+                torch.testing.assert_close(logits[place, 0], apart[at][lengths[at] + step], atol=1e-5, rtol=1e-5)
 
 
 def test_more_tokens_than_the_context_are_refused(small_config: GPT2Config) -> None:
