@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from benchsuite.commands.storage_option import storage_option
+
 
 @click.command()
 @click.argument("base")
@@ -16,13 +18,7 @@ import click
 @click.option("--all", "everything", is_flag=True, help="Show every verdict, not only those that tell something.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write Markdown for a pull request here too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON here too.")
-@click.option(
-    "--storage",
-    type=click.Path(path_type=Path),
-    default=Path(".benchmarks"),
-    show_default=True,
-    help="Where pytest-benchmark saves its runs.",
-)
+@storage_option
 def command(
     base: str,
     head: str,

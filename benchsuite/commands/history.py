@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
+from benchsuite.commands.storage_option import storage_option
 
 
 @click.command(cls=WithPytestArguments)
@@ -18,13 +19,7 @@ from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
 @click.option("--metric", default="*", metavar="GLOB", help="Only these metrics.")
 @click.option("--all", "everything", is_flag=True, help="Print every value too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write values and steps as JSON here too.")
-@click.option(
-    "--storage",
-    type=click.Path(path_type=Path),
-    default=Path(".benchmarks"),
-    show_default=True,
-    help="Where pytest-benchmark saves its runs.",
-)
+@storage_option
 @click.pass_context
 def command(
     context: click.Context,

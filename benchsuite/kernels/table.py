@@ -37,7 +37,7 @@ TABLE: tuple[Kernel, ...] = (
         "cpu",
         "fp32",
         ("mkl", "onednn"),
-        "on Intel MKL multiplies one token a quarter faster than oneDNN packed; more tokens, with GELU, through oneDNN",
+        "on Intel MKL multiplies one token faster than oneDNN packed; more tokens, with GELU, through oneDNN",
     ),
     _row(
         "onednn-prepacked",

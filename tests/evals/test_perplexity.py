@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import transformers
+from sliding_perplexity import sliding_perplexity
 
 from benchsuite.data.examples import Document, Examples
 from benchsuite.data.wikitext import pages
@@ -31,25 +31,6 @@ def stories() -> Examples:
     return Examples("stories", "lm", "test", tuple(Document(text) for text in STORIES))
 
 
-def recipe(reference: transformers.GPT2LMHeadModel, ids: list[int], context: int, stride: int) -> float:
-    """The loop of transformers' documentation."""
-    nll_sum, n_tokens, prev_end_loc = 0.0, 0, 0
-    for begin_loc in range(0, len(ids), stride):
-        end_loc = min(begin_loc + context, len(ids))
-        input_ids = torch.tensor([ids[begin_loc:end_loc]])
-        target_ids = input_ids.clone()
-        target_ids[:, : -(end_loc - prev_end_loc)] = -100
-        with torch.no_grad():
-            loss = reference(input_ids, labels=target_ids).loss
-        num_loss_tokens = int((target_ids != -100).sum()) - 1
-        nll_sum += float(loss) * num_loss_tokens
-        n_tokens += num_loss_tokens
-        prev_end_loc = end_loc
-        if end_loc == len(ids):
-            break
-    return math.exp(nll_sum / n_tokens)
-
-
 @pytest.mark.parametrize("stride", [24, 40])
 def test_token_perplexity_is_that_of_the_documentation_of_transformers(
     model: Any, reference: transformers.GPT2LMHeadModel, monkeypatch: pytest.MonkeyPatch, stride: int
@@ -57,8 +38,10 @@ def test_token_perplexity_is_that_of_the_documentation_of_transformers(
     monkeypatch.setattr(perplexity, "STRIDE", stride)
     found = perplexity.evaluate(model, stories(), batch_size=3).metrics
     ids = model.tokenizer.encode("\n\n".join(STORIES))
-    assert found["perplexity"].value == pytest.approx(recipe(reference, ids, CONTEXT, CONTEXT), rel=1e-6)
-    assert found["perplexity_stride512"].value == pytest.approx(recipe(reference, ids, CONTEXT, stride), rel=1e-6)
+    assert found["perplexity"].value == pytest.approx(sliding_perplexity(reference, ids, CONTEXT, CONTEXT), rel=1e-6)
+    assert found["perplexity_stride512"].value == pytest.approx(
+        sliding_perplexity(reference, ids, CONTEXT, stride), rel=1e-6
+    )
 
 
 def test_document_perplexity_is_that_of_the_harness(model: Any, log_likelihood: Any) -> None:
@@ -180,5 +163,7 @@ def test_a_wikitext_page_scores_as_the_documentation_of_transformers_says(shared
     rows = [row for document in examples.items for row in document.rows]  # type: ignore[union-attr]
     ids = model.tokenizer.encode("\n\n".join(rows))
     reference = transformers.GPT2LMHeadModel.from_pretrained(path).eval()
-    assert found["perplexity"].value == pytest.approx(recipe(reference, ids, 1_024, 1_024), rel=1e-5)
-    assert found["perplexity_stride512"].value == pytest.approx(recipe(reference, ids, 1_024, 512), rel=1e-5)
+    assert found["perplexity"].value == pytest.approx(sliding_perplexity(reference, ids, 1_024, 1_024), rel=1e-5)
+    assert found["perplexity_stride512"].value == pytest.approx(
+        sliding_perplexity(reference, ids, 1_024, 512), rel=1e-5
+    )

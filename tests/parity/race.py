@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import resource
 import statistics
 import subprocess
@@ -92,6 +91,7 @@ def windows_ours(path: Path, batch_size: int) -> Any:
 def windows_theirs(path: Path, batch_size: int) -> Any:
     import torch
     import transformers
+    from sliding_perplexity import sliding_perplexity
 
     from benchsuite.data.hub import fetch
     from benchsuite.models.tokenizer import load_tokenizer
@@ -104,27 +104,6 @@ def windows_theirs(path: Path, batch_size: int) -> Any:
         return [sliding_perplexity(model, ids, context, stride) for stride in (context, 512)]
 
     return run, lambda found: f"{len(ids)} tokens, perplexity {found[0]:.6f}, at stride 512 {found[1]:.6f}"
-
-
-def sliding_perplexity(model: Any, ids: list[int], context: int, stride: int) -> float:
-    """The loop of transformers' documentation, "Perplexity of fixed-length models"."""
-    import torch
-
-    nll_sum, n_tokens, prev_end_loc = 0.0, 0, 0
-    for begin_loc in range(0, len(ids), stride):
-        end_loc = min(begin_loc + context, len(ids))
-        input_ids = torch.tensor([ids[begin_loc:end_loc]])
-        target_ids = input_ids.clone()
-        target_ids[:, : -(end_loc - prev_end_loc)] = -100
-        with torch.no_grad():
-            loss = model(input_ids, labels=target_ids).loss
-        num_loss_tokens = int((target_ids != -100).sum()) - 1
-        nll_sum += float(loss) * num_loss_tokens
-        n_tokens += num_loss_tokens
-        prev_end_loc = end_loc
-        if end_loc == len(ids):
-            break
-    return math.exp(nll_sum / n_tokens)
 
 
 def _prompts(path: Path) -> tuple[Any, list[list[int]]]:

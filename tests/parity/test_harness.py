@@ -13,9 +13,20 @@ from benchsuite.data.examples import Document, Examples, LabelledText
 from benchsuite.data.hub import last_word
 from benchsuite.data.prompts import classification_prompt
 from benchsuite.evals import classification, exact_match, perplexity
-from benchsuite.models.resolve import load_directory
+from benchsuite.models.resolve import TINY, load_directory
 
 BATCH_SIZE = 8
+EMBEDDED = ("arithmetic", "headlines")
+
+
+@pytest.fixture
+def path(dataset: str, request: pytest.FixtureRequest) -> Path:
+    """The embedded model for an embedded dataset; for a real one the trained model that a developer has."""
+    if dataset in EMBEDDED:
+        return TINY
+    request.getfixturevalue("hub_cache")
+    shared: Path = request.getfixturevalue("shared")
+    return shared / "models" / "gpt2-wt2"
 
 
 def first_items(samples: list[dict[str, Any]], key: str, filtered: str | None = None) -> list[float]:
@@ -56,12 +67,7 @@ def test_perplexities_of_all_documents_of_wikitext2(harness: Any, shared: Path, 
 
 
 @pytest.mark.parametrize("dataset", ["arithmetic", "gsm8k"])
-def test_exact_match_of_a_hundred_problems(harness: Any, dataset: str, request: pytest.FixtureRequest) -> None:
-    if dataset == "gsm8k":
-        path = request.getfixturevalue("shared") / "models" / "gpt2-wt2"
-        request.getfixturevalue("hub_cache")
-    else:
-        from benchsuite.models.resolve import TINY as path  # noqa: N811
+def test_exact_match_of_a_hundred_problems(harness: Any, dataset: str, path: Path) -> None:
     examples = datasets[dataset].load("test", 100)
     model = load_directory(path, path.name)
     found = exact_match.evaluate(model, examples, batch_size=BATCH_SIZE)
@@ -87,12 +93,7 @@ def test_exact_match_of_a_hundred_problems(harness: Any, dataset: str, request: 
 
 
 @pytest.mark.parametrize("dataset", ["headlines", "ag_news"])
-def test_classes_of_texts(harness: Any, dataset: str, request: pytest.FixtureRequest) -> None:
-    if dataset == "ag_news":
-        path = request.getfixturevalue("shared") / "models" / "gpt2-wt2"
-        request.getfixturevalue("hub_cache")
-    else:
-        from benchsuite.models.resolve import TINY as path  # noqa: N811
+def test_classes_of_texts(harness: Any, dataset: str, path: Path) -> None:
     examples = datasets[dataset].load("test", 300)
     rows = [
         {"prompt": classification_prompt(item.text), "label": item.label}
