@@ -87,6 +87,12 @@ def _ag_news(split: Split, limit: int | None) -> Examples:
 for _source in (
     Source("wikitext2", "lm", _wikitext("wikitext2", "wikitext-2-raw-v1"), "Wikipedia articles, WikiText-2 raw"),
     Source(
+        "wikitext2-tokens",
+        "lm",
+        _wikitext("wikitext2-tokens", "wikitext-2-v1"),
+        "WikiText-2 in its own tokens, rare words as <unk>",
+    ),
+    Source(
         "wikitext103",
         "lm",
         _wikitext("wikitext103", "wikitext-103-raw-v1"),

@@ -95,9 +95,12 @@ def test_lambada_is_its_passages_with_the_last_word_as_what_is_scored(cache: Pat
     assert found["accuracy"].n == 2
 
 
-def test_wikitext103_is_read_as_wikitext2_is(cache: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "config"), [("wikitext103", "wikitext-103-raw-v1"), ("wikitext2-tokens", "wikitext-2-v1")]
+)
+def test_other_wikitexts_are_read_as_wikitext2_is(cache: Path, name: str, config: str) -> None:
     rows = ["", " = One = \n", "", " Some text . \n", " = Two = \n", " More . \n"]
-    in_cache(cache, "Salesforce/wikitext", "wikitext-103-raw-v1", rows)
-    examples = datasets["wikitext103"].load("test", 1)
-    assert (examples.dataset, examples.limited) == ("wikitext103", 1)
+    in_cache(cache, "Salesforce/wikitext", config, rows)
+    examples = datasets[name].load("test", 1)
+    assert (examples.dataset, examples.limited) == (name, 1)
     assert examples.items == pages(rows)[:1]
