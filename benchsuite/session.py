@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples
-from benchsuite.engines import Engine, format_of, load_engine
+from benchsuite.engines import Engine, format_of, start_engine
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
@@ -80,7 +80,7 @@ class Session:
             source = self.source(model)
             threads = torch.get_num_threads()
             return self._resident.get(
-                (name, model, form), lambda: load_engine(f"{name}:{form}", source, threads=threads, device=self.device)
+                (name, model, form), lambda: start_engine(f"{name}:{form}", source, threads=threads, device=self.device)
             )
 
     def source(self, model: str) -> Source:

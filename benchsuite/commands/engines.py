@@ -24,7 +24,7 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     from rich.console import Console
     from rich.table import Table
 
-    from benchsuite.engines import load_engine
+    from benchsuite.engines import start_engine
     from benchsuite.engines.race import race
     from benchsuite.engines.source import open_source
     from benchsuite.errors import UnavailableError
@@ -35,7 +35,7 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     loaded, missing = {}, {}
     for name in engines:
         try:
-            loaded[name] = load_engine(name, source, threads=threads)
+            loaded[name] = start_engine(name, source, threads=threads)
         except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
             missing[name] = str(error)
     console, lanes = Console(), {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,7 @@ class Entry:
     package: str
     formats: Mapping[str, str] = field(default_factory=dict)  # precision -> format; empty: every precision, as it is
     devices: tuple[str, ...] = ("cpu",)
+    pool: str = ""  # what is imported, where that brings a thread pool of its own: such an engine gets a process
 
 
 ENGINES: dict[str, Entry] = {
@@ -42,6 +44,7 @@ ENGINES: dict[str, Entry] = {
         "ctranslate2_engine",
         "ctranslate2",
         {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"} | dict.fromkeys(INT8, "int8"),
+        pool="ctranslate2",
     ),
     "llama-cpp": Entry(
         "llama_cpp_engine",
@@ -49,8 +52,11 @@ ENGINES: dict[str, Entry] = {
         {"fp32": "F32", "bf16": "BF16", "fp16": "F16", "zeropoint4-g32": "Q4_1"}
         | dict.fromkeys(INT8, "Q8_0")
         | dict.fromkeys(INT4, "Q4_0"),
+        pool="llama_cpp",
     ),
-    "onnxruntime": Entry("onnxruntime_engine", "onnxruntime", {"fp32": "fp32"} | dict.fromkeys(INT8, "int8")),
+    "onnxruntime": Entry(
+        "onnxruntime_engine", "onnxruntime", {"fp32": "fp32"} | dict.fromkeys(INT8, "int8"), pool="onnxruntime"
+    ),
 }
 
 
@@ -81,11 +87,33 @@ def format_of(engine: str, precision: str) -> str:
     return formats.get(precision, precision)
 
 
+def start_engine(name: str, source: Source, *, threads: int, device: str = "cpu") -> Engine:
+    """As `load_engine`, but in a process of its own where the engine has a thread pool of its own."""
+    entry, _ = _entry_of(name, device)
+    if not entry.pool:
+        return load_engine(name, source, threads=threads, device=device)
+    if importlib.util.find_spec(entry.pool) is None:
+        raise _not_installed(entry, f"no module named {entry.pool}")
+    from benchsuite.engines.process import EngineProcess
+
+    return EngineProcess(name, source, threads=threads, device=device)
+
+
 def load_engine(name: str, source: Source, *, threads: int, device: str = "cpu") -> Engine:
-    """The engine of `ENGINE:FORMAT` with the weights of `source`.
+    """The engine of `ENGINE:FORMAT` with the weights of `source`, in this process.
 
     Raises UsageError for a name that cannot be, UnavailableError where the engine is not installed here.
     """
+    entry, form = _entry_of(name, device)
+    try:
+        loaded = importlib.import_module(f"benchsuite.engines.{entry.module}")
+    except ImportError as error:
+        raise _not_installed(entry, str(error)) from error
+    engine: Engine = loaded.load(source, form, threads, device)
+    return engine
+
+
+def _entry_of(name: str, device: str) -> tuple[Entry, str]:
     engine, _, form = name.partition(":")
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
@@ -97,14 +125,14 @@ def load_engine(name: str, source: Source, *, threads: int, device: str = "cpu")
         raise UnknownNameError(f"format of {engine}", form, forms)
     if device.partition(":")[0] not in entry.devices:
         raise UnavailableError(f"{engine} is measured on {' and '.join(entry.devices)} only; use --device cpu")
-    try:
-        loaded = importlib.import_module(f"benchsuite.engines.{entry.module}")
-    except ImportError as error:
-        raise UnavailableError(
-            f"{engine} is not installed ({error}); `pip install {entry.package}` or `pip install 'benchsuite[peers]'`"
-        ) from error
-    engine_: Engine = loaded.load(source, form, threads, device)
-    return engine_
+    return entry, form
+
+
+def _not_installed(entry: Entry, found: str) -> UnavailableError:
+    return UnavailableError(
+        f"{entry.package} is not installed ({found}); "
+        f"`pip install {entry.package}` or `pip install 'benchsuite[peers]'`"
+    )
 
 
 def library_of(engine: str) -> str:

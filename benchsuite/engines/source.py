@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from safetensors.torch import save_file
 
@@ -62,6 +62,11 @@ def open_source(name: str) -> Source:
         weights=model.fingerprint,
         tokenizer=tokenizer.fingerprint(),
     )
+
+
+def source_of(given: Mapping[str, Any]) -> Source:
+    """The source whose fields were sent to another process."""
+    return Source(**{**given, "folder": Path(given["folder"])})
 
 
 def _write_hub(name: str, path: Path) -> None:

@@ -146,9 +146,9 @@ def _native(job: Job) -> Callable[[str | None, int], Callable[[], object]]:
 def _other(name: str, given: Mapping[str, Any], precision: str) -> Callable[[str | None, int], Callable[[], object]]:
     """Load another engine; what makes each generation for it."""
     from benchsuite.engines import format_of, load_engine
-    from benchsuite.engines.source import Source
+    from benchsuite.engines.source import source_of
 
-    source = Source(**{**given, "folder": Path(given["folder"])})
+    source = source_of(given)
     engine = load_engine(f"{name}:{format_of(name, precision)}", source, threads=torch.get_num_threads())
     return lambda _, batch_size: _generation(engine, source.tokenizer_vocab_size, batch_size)
 

@@ -1,0 +1,61 @@
+"""An engine in a process of its own does what it does here, and says so when it cannot."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchsuite.engines import load_engine, start_engine
+from benchsuite.engines.process import EngineProcess
+from benchsuite.engines.source import Source, open_source
+from benchsuite.errors import UnavailableError
+
+PROMPTS = [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return open_source("random:tiny")
+
+
+@pytest.fixture
+def engine(source: Source) -> Iterator[EngineProcess]:
+    found = EngineProcess("native:fp32", source, threads=1, device="cpu")
+    yield found
+    found.close()
+
+
+def test_it_gives_the_same_tokens_and_a_mark_for_each(engine: EngineProcess, source: Source) -> None:
+    marks: list[None] = []
+    engine.prefill(PROMPTS[0])
+    found = engine.generate(PROMPTS, 5, lambda: marks.append(None))
+    assert found == load_engine("native:fp32", source, threads=1).generate(PROMPTS, 5)
+    assert len(marks) == 5
+
+
+def test_a_process_that_died_is_named_with_its_last_words(engine: EngineProcess) -> None:
+    with pytest.raises(UnavailableError, match=r"native:fp32 ended with 1: .*IndexError"):
+        engine.prefill([10**6])
+    with pytest.raises(UnavailableError, match=r"native:fp32 ended with 1"):
+        engine.prefill(PROMPTS[0])
+
+
+def test_what_cannot_be_loaded_there_is_said_here(source: Source) -> None:
+    with pytest.raises(UnavailableError, match="measured on cpu only"):
+        EngineProcess("ctranslate2:int8", source, threads=1, device="cuda")
+
+
+def test_the_process_ends_with_its_engine(source: Source) -> None:
+    engine = EngineProcess("native:fp32", source, threads=1, device="cpu")
+    process = engine._process
+    del engine
+    assert process.poll() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", ["native:fp32", "transformers:fp32"])
+def test_engines_on_pytorchs_threads_stay_in_this_process(name: str, source: Source) -> None:
+    assert not isinstance(start_engine(name, source, threads=1), EngineProcess)
