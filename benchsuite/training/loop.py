@@ -67,17 +67,21 @@ def train(
     if not rows or not validation:
         raise DataError("there is nothing to train on or to validate with: no example is left")
     checkpoint = last_checkpoint(directory) if resume else None
+    of_tokens = isinstance(rows[0]["labels"], list)
+    arguments = _arguments(settings, directory, steps_in_epoch=math.ceil(len(rows) / settings.batch_size))
+    # a classifier's loss is a mean already: with this, Trainer would multiply it by the number of processes
+    arguments.average_tokens_across_devices = of_tokens
     trainer = _Trainer(
         soft_loss=soft_loss,
         model=start.module,
-        args=_arguments(settings, directory, steps_in_epoch=math.ceil(len(rows) / settings.batch_size)),
+        args=arguments,
         train_dataset=rows,
         eval_dataset=validation,
         data_collator=functools.partial(collate, pad=start.tokenizer.pad_token_id),
         processing_class=start.tokenizer,
         callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping)] if settings.early_stopping else None,
-        compute_metrics=_token_loss if isinstance(rows[0]["labels"], list) else None,
-        preprocess_logits_for_metrics=_loss_and_count if isinstance(rows[0]["labels"], list) else None,
+        compute_metrics=_token_loss if of_tokens else None,
+        preprocess_logits_for_metrics=_loss_and_count if of_tokens else None,
     )
     trainer.remove_callback(ProgressCallback)
     shown = _Bar()
