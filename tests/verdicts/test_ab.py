@@ -209,7 +209,8 @@ def test_an_interruption_leaves_no_worktree_and_keeps_what_finished(repository: 
     quick = commit("quick to run", {KERNEL: "SECONDS, PAUSE = 0.010, 0\n"})
     command = [sys.executable, "-m", "benchsuite", "ab", quick, "HEAD~1", "--keep", "kept", "--", "bench"]
     environment = {**os.environ, "TMPDIR": str(repository.parent / "tmp")}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  ignored where tests run in the background
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     try:
         deadline = time.monotonic() + 120
         while not Path("kept/B-1.log").exists() and time.monotonic() < deadline:
