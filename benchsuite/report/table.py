@@ -111,7 +111,7 @@ def _line(row: Row, widths: Sequence[int]) -> Text:
 
 def _heading(group: Cell, width: int) -> Text:
     """What the rows below have in common, and what their quality is."""
-    batch = f"batch {group.batch_size}" if group.question == "generation" else ""
+    batch = f"batch {group.batch_size}" if group.question in ("generation", "training") else ""
     options = " ".join(f"{name}={value}" for name, value in group.options)
     attention = group.attention if group.attention != "sdpa" else ""
     words = " ".join(filter(None, (group.question, group.model, group.dataset, batch, attention, options)))
