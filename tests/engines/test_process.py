@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchsuite.engines import load_engine, start_engine
+from benchsuite.engines import ENGINES, load_engine, start_engine
 from benchsuite.engines.process import EngineProcess
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import UnavailableError
@@ -59,3 +60,12 @@ def test_the_process_ends_with_its_engine(source: Source) -> None:
 @pytest.mark.parametrize("name", ["native:fp32", "transformers:fp32"])
 def test_engines_on_pytorchs_threads_stay_in_this_process(name: str, source: Source) -> None:
     assert not isinstance(start_engine(name, source, threads=1), EngineProcess)
+
+
+def test_an_engine_with_a_thread_pool_of_its_own_gets_a_process(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "native", replace(ENGINES["native"], pool="torch"))
+    engine = start_engine("native:fp32", source, threads=1)
+    assert isinstance(engine, EngineProcess)
+    engine.close()
