@@ -128,7 +128,7 @@ def score_hidden(
     for states, wanted in zip(torch.split(hidden, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
         logits = model.head(states).float()  # (n, V)
         greedy.append(logits.max(dim=-1).indices == wanted)  # argmax takes twice as long
-        torch.log_softmax(logits, dim=-1, out=logits)
+        torch.log_softmax(logits, dim=-1, out=logits)  # in place: nobody else has them
         log_likelihoods.append(logits.gather(1, wanted[:, None]))
     if not log_likelihoods:
         return np.zeros(0), np.zeros(0, dtype=bool)
