@@ -32,8 +32,9 @@ def absmax_bound(absmax: Tensor, qmax: int) -> Tensor:
 
     Proof. Let t = fl(A / qmax), s = max(cut(t), 2**-126) with cut(t) in [t (1 - 2**-15), t]. Where s = cut(t), s <= A /
     qmax: otherwise fl() rounded A / qmax up to a number s of 16 bits, so that qmax · s, exact in float32, lay above A
-    by less than u · A, which is less than the distance of A to the next float32. The code is c = rint(fl(w / s)). |w /
-    s| <= (A / qmax) / s · qmax <= qmax (1 + 2**-14), so c needs no clamping and |fl(w / s) - w / s| <= (qmax + 1) u.
+    by less than u · A, which is less than the distance of A to the next float32. The code is c = rint(fl(w / s)),
+    rounded by adding an even number of the size of 2**23. |w / s| <= (A / qmax) / s · qmax <= qmax (1 + 2**-14), so c
+    needs no clamping and |fl(w / s) - w / s| <= (qmax + 1) u.
     Hence |w / s - c| <= 1/2 + (qmax + 1) u. The product c · s is exact (|c| < 2**8, s has 16 bits and is normal), so |w
     - c · s| <= s (1/2 + (qmax + 1) u) with s <= max(A / qmax, 2**-126).
     """
@@ -46,7 +47,8 @@ def zero_point_bound(low: Tensor, high: Tensor, levels: int) -> Tensor:
 
     Proof. Let t = fl((high - low) / levels), s = cut(t) or, where rint(fl(high / s)) - rint(fl(low / s)) < levels, the
     next smaller number of 16 bits, and never below 2**-126. With x = fl(w / s), z = -rint(fl(low / s)) the code is c =
-    min(rint(x) + z, levels), not below 0 because rounding is monotone. If c = rint(x) + z, then |x - (c - z)| <= 1/2.
+    min(rint(x + z), levels), the sum rounded once and not below 0: rounding is monotone, and fl(low / s) + z, at most
+    1/2 from 0, goes to 0, which is even. If c = rint(x + z), then |x - (c - z)| <= 1/2.
     Otherwise 0 < x - (c - z) <= fl(high / s) - levels - rint(fl(low / s)) <= (high - low) / s - levels + 1/2 + 2**-16,
     the last term for two quotients of at most 2**8 rounded to float32. Where s = cut(t), (high - low) / s <= levels (1
     + 2**-15 + 2**-23); where s was made smaller once more, the quotients were less than levels + 2**-16 apart before,

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchsuite.errors import QuantizationError
 from benchsuite.quant.bounds import code_book_bound, dynamic_scale_bound, mean_scale
 from benchsuite.quant.grids import Packed
-from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, ranges
+from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, magnitudes
 
 Book = Literal["nf4", "fp4"]
 # fmt: off
@@ -68,10 +68,11 @@ class CodeBook:
 
         def codes(x: Tensor, absmax: Tensor) -> Tensor:
             x = x.mul(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1)
-            ranks = torch.bucketize(x.contiguous(), midpoints, out_int32=True)
+            ranks = torch.bucketize(x, midpoints, out_int32=True)
             return ranks if self.book == "nf4" else order[ranks]
 
-        packed, absmax = encode_rows(weight, self.block, 4, lambda low, high: (torch.maximum(high, -low),), codes)
+        absmax = magnitudes(weight, self.block)
+        packed = encode_rows(weight, self.block, 4, codes, absmax)
         return {"codes": packed, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -87,8 +88,7 @@ class CodeBook:
 
     def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Half the widest gap times absmax, and with double quantization what that adds; proofs in `bounds`."""
-        low, high = ranges(weight, self.block)
-        absmax = torch.maximum(high, -low)
+        absmax = magnitudes(weight, self.block)
         book = torch.tensor(_VALUES[self.book], dtype=torch.float64).sort().values
         bound = code_book_bound(absmax, float(book.diff().max()) / 2, _SMALLEST_DIVISOR)
         if self.double_quantized:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchsuite.quant.bounds import SMALLEST_SCALE, cut, float8_bound, rounding_bound
 from benchsuite.quant.grids import Grid, Packed
-from benchsuite.quant.groups import as_rows, ranges
+from benchsuite.quant.groups import as_rows, magnitudes
 
 _LARGEST = 448.0
 _MULTIPLE = 16  # of every dimension of CUDA's product
@@ -25,8 +25,7 @@ class Float8:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
-        low, high = ranges(weight, "row")
-        scale = float8_scale(torch.maximum(high, -low))
+        scale = float8_scale(magnitudes(weight, "row"))
         return {"codes": (as_rows(weight).float() / scale).to(torch.float8_e4m3fn), "scale": scale}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -35,8 +34,7 @@ class Float8:
 
     def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """A seventeenth of the weight, or the smallest step; proof in `bounds.float8_bound`."""
-        low, high = ranges(weight, "row")
-        bound = float8_bound(as_rows(weight).float(), torch.maximum(high, -low) / _LARGEST)
+        bound = float8_bound(as_rows(weight).float(), magnitudes(weight, "row") / _LARGEST)
         return rounding_bound(bound.view(weight.shape), weight, dtype)
 
 

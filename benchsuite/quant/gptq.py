@@ -149,7 +149,7 @@ def quantize_weight(weight: Tensor, hessian: Tensor, settings: Settings) -> Pack
             if k:
                 column.addmv_(errors[:k].t(), factor[start : start + k, start + k], alpha=-1)
             s, z = scale[place // group], zero_point[place // group]
-            code = grid.codes(column, s, z).clamp_(min=0)
+            code = column.div(s).round_().add_(z).clamp_(0, grid.levels)
             codes[place] = code
             torch.sub(column, code.sub_(z).mul_(s), out=errors[k]).div_(pivot)
         rest[stop:].addmm_(factor[start:stop, stop:].t(), errors, alpha=-1)

@@ -16,10 +16,21 @@ from torch import Tensor
 
 from benchsuite.errors import QuantizationError
 from benchsuite.quant import bounds
-from benchsuite.quant.groups import Group, check_group, decode_rows, elementwise_bound, encode_rows, ranges
+from benchsuite.quant.groups import (
+    Group,
+    check_group,
+    decode_rows,
+    elementwise_bound,
+    encode_rows,
+    magnitudes,
+    ranges,
+)
 from benchsuite.quant.packing import SUPPORTED_BITS
 
 Packed = dict[str, Tensor]
+# A float32 between 2**23 and 2**24 has no fraction: adding this one rounds to the nearest integer, ties to even, and
+# leaves that integer in the low bits of the sum.
+_TO_INTEGER = 3.0 * 2**22
 
 
 class Grid(Protocol):
@@ -64,18 +75,13 @@ class Absmax:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
-        codes, scale = encode_rows(weight, self.group, self.bits, self.parameters, self.codes, signed=self.bits == 8)
-        return {"codes": codes, "scale": scale}
+        scale = bounds.cut(magnitudes(weight, self.group) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE)
+        codes = encode_rows(weight, self.group, self.bits, self._codes, scale)
+        return {"codes": codes.view(torch.int8) if self.bits == 8 else codes, "scale": scale}
 
-    def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor]:
-        """The scales of groups with smallest and largest weight `low` and `high`: float32 of 16 significant bits."""
-        absmax = torch.maximum(high, -low)
-        return (bounds.cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
-
-    def codes(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Codes of `x` as whole float32 numbers, `offset` added."""
-        codes = x.div(scale).round_()
-        return codes.add_(self.offset) if self.offset else codes
+    def _codes(self, x: Tensor, scale: Tensor) -> Tensor:
+        """Integers whose low bits are the codes of `x`, `offset` added."""
+        return x.div(scale).add_(_TO_INTEGER + self.offset).view(torch.int32)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: code · scale."""
@@ -88,8 +94,8 @@ class Absmax:
 
     def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Half a step; proof in `bounds.absmax_bound`."""
-        low, high = ranges(weight, self.group)
-        return elementwise_bound(bounds.absmax_bound(torch.maximum(high, -low), self.qmax), weight, self.group, dtype)
+        bound = bounds.absmax_bound(magnitudes(weight, self.group), self.qmax)
+        return elementwise_bound(bound, weight, self.group, dtype)
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        codes, scale, zero_point = encode_rows(weight, self.group, self.bits, self.parameters, self.codes)
+        scale, zero_point = self.parameters(*ranges(weight, self.group))
+        codes = encode_rows(weight, self.group, self.bits, self._codes, scale, zero_point + _TO_INTEGER)
         return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,9 +135,10 @@ class ZeroPoint:
         scale = torch.where(too_wide & (scale > bounds.SMALLEST_SCALE), narrower, scale)
         return scale, (low / scale).round_().neg_()
 
-    def codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        """Codes of `x` as whole float32 numbers."""
-        return x.div(scale).round_().add_(zero_point).clamp_(max=self.levels)
+    def _codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        """Integers whose low bits are the codes of `x`; `zero_point` holds `_TO_INTEGER` too."""
+        codes = x.div(scale).add_(zero_point).clamp_(max=self.levels + _TO_INTEGER)
+        return codes.view(torch.int32)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from benchsuite.errors import QuantizationError
 from benchsuite.quant.bounds import rounding_bound
-from benchsuite.quant.packing import pack, packed_width, unpack
+from benchsuite.quant.packing import pack, unpack
 
 Group = Literal["tensor", "row"] | int
 
 # Work goes through the weight in runs of rows of about this many elements: small enough for the caches of two cores,
 # large enough that starting an operation on both costs little.
-_CHUNK_ELEMENTS = 1 << 20
+_CHUNK_ELEMENTS = 1 << 19
 
 
 def check_group(group: Group) -> None:
@@ -67,28 +67,48 @@ def grouped(x: Tensor, group: Group) -> Iterator[tuple[Tensor, slice]]:
         yield x[:, whole * group :].unsqueeze(1), slice(whole, whole + 1)
 
 
+def magnitudes(weight: Tensor, group: Group) -> Tensor:
+    """Largest magnitude of every group, float32, (1, 1), (R, 1) or (R, G); refuses what `ranges` refuses."""
+    (found,) = _statistics(weight, group, lambda x, out: torch.amax(x.abs(), -1, out=out))
+    return found.amax().view(1, 1) if group == "tensor" and found.numel() else found
+
+
 def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
     """Smallest and largest weight of every group, float32, each (1, 1), (R, 1) or (R, G).
 
     QuantizationError where a weight is NaN or infinite; 0 for groups of an empty tensor.
     """
-    rows = as_rows(weight)
-    low = torch.zeros(scale_shape(rows.shape[0], rows.shape[1], group), device=rows.device)
-    high = low.clone()
-    if rows.numel() == 0:
-        return low, high
-    if group == "tensor":
-        low[0, 0], high[0, 0] = rows.aminmax()
-    else:
-        for part, groups in grouped(rows, group):
-            low[:, groups], high[:, groups] = part.amin(-1), part.amax(-1)
-    require_finite(weight, low, high)
+    low, high = _statistics(
+        weight, group, lambda x, out: torch.amin(x, -1, out=out), lambda x, out: torch.amax(x, -1, out=out)
+    )
+    if group == "tensor" and low.numel():
+        return low.amin().view(1, 1), high.amax().view(1, 1)
     return low, high
+
+
+def _statistics(weight: Tensor, group: Group, *reductions: Callable[..., object]) -> tuple[Tensor, ...]:
+    """What `reductions` say of every group, float32 (R, G); a tensor's rows are told apart, unless it is empty.
+
+    Each reduces views (r, G, group), which are still in the cache from the one before, into a tensor (r, G).
+    """
+    rows = as_rows(weight)
+    height, columns = rows.shape
+    shape = scale_shape(height, columns, "row" if group == "tensor" and rows.numel() else group)
+    found = tuple(torch.zeros(shape, dtype=weight.dtype, device=rows.device) for _ in reductions)
+    for run in chunks(height, columns):
+        for part, groups in grouped(rows[run], group):
+            for reduce, out in zip(reductions, found, strict=True):
+                reduce(part, out[run, groups])
+    require_finite(weight, *found)
+    return tuple(one.float() for one in found)
 
 
 def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     """Raise QuantizationError that names the first NaN or infinity of `weight` where a statistic is not finite."""
-    if all(bool(torch.isfinite(statistic).all()) for statistic in statistics):
+    if all(
+        statistic.numel() == 0 or bool(torch.isfinite(torch.stack(statistic.aminmax())).all())
+        for statistic in statistics
+    ):
         return
     bad = ~torch.isfinite(weight)
     where = tuple(bad.nonzero()[0].tolist())
@@ -98,47 +118,20 @@ def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     )
 
 
-def encode_rows(
-    weight: Tensor,
-    group: Group,
-    bits: int,
-    parameters: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-    encode: Callable[..., Tensor],
-    *,
-    signed: bool = False,
-) -> tuple[Tensor, ...]:
-    """Packed codes, then the parameters (R, G) of every group: one pass over the weight, in runs that fit the cache.
+def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """Packed codes uint8 of a weight (..., C), in runs of rows that fit the cache.
 
-    `parameters` maps smallest and largest weight of groups to their parameters; `encode` maps float32 weights, which it
-    leaves as they are, and their parameters to codes.
+    `encode` maps float32 weights, which it leaves as they are, and the parameters of their groups to integers whose low
+    8 bits are the codes.
     """
     rows = as_rows(weight)
-    height, columns = rows.shape
-    width, dtype = packed_width(columns, bits), torch.int8 if signed else torch.uint8
-    packed = torch.empty(height, width, dtype=dtype, device=rows.device)
-    if group == "tensor" or rows.numel() == 0:
-        found = parameters(*ranges(weight, group))
-    else:
-        shape = scale_shape(height, columns, group)
-        zero = torch.zeros(1, 1, device=rows.device)
-        found = tuple(one.new_empty(shape) for one in parameters(zero, zero))
-    for run in chunks(height, columns):
+    codes = torch.empty(rows.shape, dtype=torch.int8, device=rows.device)  # a fast path leads to int8, none to uint8
+    for run in chunks(*rows.shape):
         x = rows[run].float()  # (r, C)
-        codes = packed[run] if bits == 8 else torch.empty(x.shape, dtype=torch.int8, device=x.device)
-        for (part, groups), (place, _) in zip(grouped(x, group), grouped(codes, group), strict=True):
-            if group == "tensor":
-                mine = found
-            else:
-                mine = parameters(part.amin(-1), part.amax(-1))
-                for kept, new in zip(found, mine, strict=True):
-                    kept[run, groups] = new
-            values = encode(part, *(p.unsqueeze(-1) for p in mine))
-            # PyTorch has a vectorised path from float32 to int8 and to int16, but none to uint8
-            place.copy_(values.to(torch.int16) if place.dtype == torch.uint8 else values)
-        if bits != 8:
-            packed[run] = pack(codes.view(torch.uint8), bits)
-    require_finite(weight, found[0])
-    return packed, *found
+        for (part, groups), (place, _) in zip(grouped(x, group), grouped(codes[run], group), strict=True):
+            mine = (p if group == "tensor" else p[run, groups] for p in parameters)
+            place.copy_(encode(part, *(p.unsqueeze(-1) for p in mine)))
+    return pack(codes.view(torch.uint8), bits)
 
 
 def decode_rows(

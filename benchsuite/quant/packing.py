@@ -38,7 +38,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 def _upper_byte(codes: Tensor, factor: int) -> Tensor:
     """The upper byte uint8 (R·C/2) of each two codes, even + 256 · odd, times `factor`: powers of two shift the two."""
-    return codes.reshape(-1).view(torch.int16).mul(factor).bitwise_right_shift_(8).to(torch.uint8)
+    return codes.reshape(-1).view(torch.int16).mul(factor).bitwise_right_shift_(8).to(torch.int8).view(torch.uint8)
 
 
 def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:

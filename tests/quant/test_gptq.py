@@ -36,7 +36,7 @@ def by_elimination(weight: Tensor, hessian: Tensor, settings: Settings) -> Tenso
         if settings.act_order or place % size == 0:
             part = source[:, q // size * size : (q // size + 1) * size].float()
             scale, zero_point = grid.parameters(part.amin(1), part.amax(1))
-        code = grid.codes(left[:, q].float(), scale, zero_point).clamp_(min=0)
+        code = ((left[:, q].float() / scale).round() + zero_point).clamp(0, grid.levels)
         held[:, q] = (code - zero_point).double() * scale.double()
         error = (left[:, q] - held[:, q]) / inverse[q, q]
         left -= error[:, None] * inverse[q][None, :]
