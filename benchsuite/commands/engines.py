@@ -22,7 +22,7 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
 
     import torch
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from benchsuite.engines import start_engine
     from benchsuite.engines.race import race
@@ -32,19 +32,19 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
 
     threads = threads or torch.get_num_threads()
     source = open_source(model)
-    loaded, missing = {}, {}
+    loaded, missing = {}, dict[str, str]()
     for name in engines:
         try:
             loaded[name] = start_engine(name, source, threads=threads)
         except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
             missing[name] = str(error)
     console, lanes = Console(), {}
-    for number, known in enumerate(race(loaded, vocab_size=source.vocab_size, rounds=rounds)):
+    for number, known in enumerate(race(loaded, vocab_size=source.vocab_size, rounds=rounds, missing=missing)):
         lanes = known
         if file:  # after every round: an interrupted race keeps what it has
             write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
         click.echo(f"round {number + 1} of {rounds}", err=True)
-    table = Table("engine", "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
+    table = Table(Column("engine", overflow="fold"), "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
     first = next(iter(lanes.values()), None)
     for name, lane in lanes.items():
         assert first is not None

@@ -31,6 +31,8 @@ class Entry:
 
 ENGINES: dict[str, Entry] = {
     "native": Entry("native", "torch", devices=("cpu", "cuda")),
+    "native-compiled": Entry("native_compiled", "torch", devices=("cpu", "cuda")),
+    "native-graph": Entry("native_graph", "torch", devices=("cuda",)),
     "transformers": Entry(
         "transformers_engine",
         "transformers",
@@ -124,7 +126,9 @@ def _entry_of(name: str, device: str) -> tuple[Entry, str]:
     if forms and form not in forms:
         raise UnknownNameError(f"format of {engine}", form, forms)
     if device.partition(":")[0] not in entry.devices:
-        raise UnavailableError(f"{engine} is measured on {' and '.join(entry.devices)} only; use --device cpu")
+        raise UnavailableError(
+            f"{engine} is measured on {' and '.join(entry.devices)} only; use --device {entry.devices[0]}"
+        )
     return entry, form
 
 

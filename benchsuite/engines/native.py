@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
@@ -34,16 +36,22 @@ class NativeEngine:
     ) -> list[list[int]]:
         """Greedy, one pass per token; an end-of-text token does not end a row, so that each run does the same work."""
         device = self.model.device
-        tokens = torch.tensor([list(prompt) for prompt in prompts], device=device)  # (B, T)
-        cache = self.model.new_cache(len(prompts), tokens.shape[1] + new_tokens)
-        found = []
-        for _ in range(new_tokens):
-            found.append(next_tokens(self.model, self.model.hidden(tokens, cache)[:, -1]))  # (B,)
-            tokens = found[-1][:, None]  # (B, 1)
+        input_ids = torch.tensor([list(prompt) for prompt in prompts], device=device)  # (B, T)
+        cache, step = self.decoder(len(prompts), input_ids.shape[1], new_tokens)
+        found = [next_tokens(self.model, self.model.hidden(input_ids, cache)[:, -1])]  # (B,) each
+        synchronize(device)
+        mark()
+        for _ in range(new_tokens - 1):
+            found.append(step(found[-1]))
             synchronize(device)
             mark()
         rows: list[list[int]] = torch.stack(found, dim=1).tolist()
         return rows
+
+    def decoder(self, batch_size: int, length: int, new_tokens: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
+        """An empty cache for prompts of `length`, and what maps the last tokens (B,) of its rows to the next (B,)."""
+        cache = self.model.new_cache(batch_size, length + new_tokens)
+        return cache, lambda tokens: next_tokens(self.model, self.model.hidden(tokens[:, None], cache)[:, 0])
 
 
 def load(source: Source, form: str, threads: int, device: str) -> NativeEngine:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from benchsuite.engines import Engine
+from benchsuite.errors import UnavailableError
 from benchsuite.measure.generation import time_generation
 
 PREFILL_TOKENS = 1_024
@@ -36,28 +37,40 @@ class Lane:
         return (NEW_TOKENS - 1) / statistics.median(self.decode_s)
 
 
-def race(engines: Mapping[str, Engine], *, vocab_size: int, rounds: int) -> Iterator[dict[str, Lane]]:
+def race(
+    engines: Mapping[str, Engine], *, vocab_size: int, rounds: int, missing: dict[str, str] | None = None
+) -> Iterator[dict[str, Lane]]:
     """Run every engine once without the clock, then `rounds` rounds; yields what is known after each round.
 
-    Prefill is `PREFILL_TOKENS` with the logits of every position; decode is the time from the first new token to the
-    last of `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
+    An engine that turns out to be unavailable in that first round goes to `missing`, with the reason. Prefill is
+    `PREFILL_TOKENS` with the logits of every position; decode is the time from the first new token to the last of
+    `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
     """
     generator = torch.Generator().manual_seed(0)
     long, short = (
         torch.randint(0, vocab_size, (length,), generator=generator).tolist()
         for length in (PREFILL_TOKENS, PROMPT_TOKENS)
     )
-    lanes = {name: Lane() for name in engines}
-    for number in range(rounds + 1):
-        for name, engine in engines.items():
-            lane = lanes[name]
-            start = time.perf_counter()
-            engine.prefill(long)
-            prefill = time.perf_counter() - start
-            timing = time_generation(engine, [short], new_tokens=NEW_TOKENS)
-            [lane.tokens] = timing.tokens
-            if number:
-                lane.prefill_s.append(prefill)
-                lane.decode_s.append(timing.decode_s)
-        if number:
-            yield lanes
+
+    def turn(engine: Engine, lane: Lane) -> None:
+        start = time.perf_counter()
+        engine.prefill(long)
+        lane.prefill_s.append(time.perf_counter() - start)
+        timing = time_generation(engine, [short], new_tokens=NEW_TOKENS)
+        lane.decode_s.append(timing.decode_s)
+        [lane.tokens] = timing.tokens
+
+    lanes = {}
+    for name, engine in engines.items():
+        try:
+            turn(engine, Lane())
+        except UnavailableError as error:  # noqa: PERF203  each engine is unavailable or not on its own
+            if missing is None:
+                raise
+            missing[name] = str(error)
+        else:
+            lanes[name] = Lane()
+    for _ in range(rounds if lanes else 0):
+        for name, lane in lanes.items():
+            turn(engines[name], lane)
+        yield lanes

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchsuite.kernels.int4 import unpack_int4
+from benchsuite.kernels.opaque import opaque
 from benchsuite.kernels.table import Capability
 from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, quantize_activations
@@ -38,6 +39,7 @@ def capabilities() -> frozenset[Capability]:
     return frozenset(found)
 
 
+@opaque(lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]))
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x (..., in) times weight (out, in) transposed, the weight as it is: for the head, which is the embedding too.
 
@@ -53,6 +55,28 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     if weight.dtype == torch.float32 and "mkl" in capabilities() and (one_token or weight.shape[1] <= NARROW):
         return F.linear(x, weight)
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
+
+
+@opaque(lambda x, out, *_: x.new_empty(*x.shape[:-1], out))
+def _onednn_linear(x: Tensor, out: int, weight: Tensor, bias: Tensor | None, post: str, algorithm: str) -> Tensor:  # noqa: ARG001
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, post, [], algorithm)  # type: ignore[no-any-return]
+
+
+@opaque(lambda codes, _, weight_scale, *__: codes.new_empty(*codes.shape[:-1], len(weight_scale), dtype=torch.float32))
+def _onednn_int8_linear(
+    codes: Tensor,
+    scale: Tensor | None,
+    weight_scale: Tensor,
+    zero_point: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    post: str,
+    algorithm: str,
+) -> Tensor:
+    factor = 1.0 if scale is None else float(scale)
+    return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
+        codes, factor, 0, weight, weight_scale, zero_point, bias, 1.0, 0, torch.float32, post, [], algorithm
+    )
 
 
 class PlainLinear(nn.Module):
@@ -82,10 +106,7 @@ class PlainLinear(nn.Module):
 
     def onednn(self, x: Tensor) -> Tensor:
         """The same through oneDNN."""
-        name, algorithm = self.post
-        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
-            x, self.weight, self.bias, name, [], algorithm
-        )
+        return _onednn_linear(x, self.out_features, self.weight, self.bias, *self.post)
 
 
 class PackedLinear(PlainLinear):
@@ -137,17 +158,13 @@ class Int8Linear(nn.Module):
     def _rows(self, x: Tensor) -> Tensor:
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
         name, algorithm = self.post
+        held = (self.scale, self.zero_point, self.codes)
         if x.shape[0] == 1:
-            return self._product(codes, float(scale), self.bias, name, algorithm).to(x.dtype)  # (1, out)
-        y = self._product(codes, 1.0, None, "none", "").mul_(scale)  # (N, out)
+            return _onednn_int8_linear(codes, scale, *held, self.bias, name, algorithm).to(x.dtype)  # (1, out)
+        y = _onednn_int8_linear(codes, None, *held, None, "none", "").mul_(scale)  # (N, out)
         if self.bias is not None:
             y += self.bias
         return (F.gelu(y, approximate=algorithm) if name == "gelu" else y).to(x.dtype)
-
-    def _product(self, codes: Tensor, scale: float, bias: Tensor | None, name: str, algorithm: str) -> Tensor:
-        return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
-            codes, scale, 0, self.codes, self.scale, self.zero_point, bias, 1.0, 0, torch.float32, name, [], algorithm
-        )
 
 
 class Int8WeightLinear(nn.Module):

@@ -100,24 +100,41 @@ class KVCache:
         self.lengths = [self.lengths[row] for row in rows]
 
 
-class Steps:
+class Steps(NamedTuple):
     """Where the tokens of one call stand behind the prefix: the rows' common start, else positions and the mask."""
 
-    positions: Tensor | None
-    mask: Tensor | None
+    shared: int  # tokens of the prefix
+    end: int  # keys seen by this call: S
+    start: int | None = None  # None: every token stands where `positions` says
+    is_causal: bool = False
+    positions: Tensor | None = None  # (1 or B, T)
+    mask: Tensor | None = None  # (1 or B, 1, T, S)
 
-    def __init__(self, cache: KVCache | None, tokens: int, device: torch.device) -> None:
-        self.shared = 0 if cache is None else cache.shared
-        starts = [0] if cache is None else [length - cache.shared for length in cache.lengths]
-        self.start = starts[0] if len(set(starts)) == 1 else None  # None: a ragged batch
-        self.end = max(starts) + tokens  # keys seen by this call: S
-        self.is_causal = self.start == 0 and tokens > 1
-        self.positions = self.mask = None
+    @classmethod
+    def behind(cls, cache: KVCache | None, tokens: int, device: torch.device) -> Steps:
+        """`tokens` more behind what each row of `cache` holds."""
+        shared = 0 if cache is None else cache.shared
+        starts = [0] if cache is None else [length - shared for length in cache.lengths]
+        start = starts[0] if len(set(starts)) == 1 else None  # None: a ragged batch
+        end = max(starts) + tokens
         # the last token of an even batch sees everything; otherwise a key is seen from its own position on
-        if not self.is_causal and (self.start is None or tokens > 1):
-            first = torch.tensor(starts if self.start is None else starts[:1], device=device)
-            self.positions = first[:, None] + torch.arange(tokens, device=device)  # (1 or B, T)
-            self.mask = torch.arange(self.end, device=device) <= self.positions[:, None, :, None]  # (1 or B, 1, T, S)
+        if start == 0 or (start is not None and tokens == 1):
+            return cls(shared, end, start, is_causal=tokens > 1)
+        first = torch.tensor(starts if start is None else starts[:1], device=device)
+        positions = first[:, None] + torch.arange(tokens, device=device)
+        return cls(shared, end, start, positions=positions, mask=_seen(positions, end))
+
+    @classmethod
+    def at(cls, positions: Tensor, cache: KVCache) -> Steps:
+        """One token in each row, at `positions` (B,): no number and no shape that changes from token to token."""
+        end = cache.capacity - cache.shared
+        behind = (positions - cache.shared)[:, None]
+        return cls(cache.shared, end, positions=behind, mask=_seen(behind, end))
+
+
+def _seen(positions: Tensor, end: int) -> Tensor:
+    """Which of `end` keys each of positions (N, T) sees: (N, 1, T, end)."""
+    return torch.arange(end, device=positions.device) <= positions[:, None, :, None]
 
 
 class SelfAttention(nn.Module):
@@ -258,18 +275,32 @@ class GPT2(nn.Module):
         prompts padded on the right is followed by setting `cache.lengths` to the true lengths.
         """
         tokens = input_ids.shape[1]
-        steps = Steps(cache, tokens, input_ids.device)
+        steps = Steps.behind(cache, tokens, input_ids.device)
         limit = self.config.n_positions if cache is None else cache.capacity
+        if steps.shared + steps.end > limit:
+            raise UsageError(
+                f"{steps.shared + steps.end} tokens do not fit {limit} positions; shorten the prompt or generate fewer"
+            )
+        x = self._through(input_ids, steps, cache)
+        if cache is not None:
+            cache.lengths = [length + tokens for length in cache.lengths]
+        return x
+
+    def step(self, tokens: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
+        """Hidden states (B, C) of one token (B,) in each row of `cache`, at `positions` (B,).
+
+        All that changes from token to token is in tensors, as torch.compile and CUDA graphs want it: the whole of the
+        cache's capacity is attended to, masked, and its `lengths` stay as they are.
+        """
+        return self._through(tokens[:, None], Steps.at(positions, cache), cache)[:, 0]
+
+    def _through(self, input_ids: Tensor, steps: Steps, cache: KVCache | None) -> Tensor:
         end = steps.shared + steps.end
-        if end > limit:
-            raise UsageError(f"{end} tokens do not fit {limit} positions; shorten the prompt or generate fewer")
-        at = slice(end - tokens, end) if steps.positions is None else steps.shared + steps.positions
+        at = slice(end - input_ids.shape[1], end) if steps.positions is None else steps.shared + steps.positions
         x = self.wte(input_ids) + self.wpe.weight[at]  # (B, T, C)
         with _kernels(self.attention):
             for index, block in enumerate(self.h):
                 x = block(x, steps, None if cache is None else cache.blocks[index])
-        if cache is not None:
-            cache.lengths = [length + tokens for length in cache.lengths]
         return self.ln_f(x)  # type: ignore[no-any-return]
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -196,6 +197,24 @@ def test_the_command_goes_on_without_an_engine_that_is_missing(tmp_path: Path, m
     assert result.exit_code == 0, result.output
     assert "ctranslate2:int8: skipped" in result.output
     assert '"prefill_s"' in out.read_text()
+
+
+def test_an_engine_that_turns_out_to_be_unavailable_leaves_the_race_with_its_reason(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchsuite.engines.race.PREFILL_TOKENS", 16)
+
+    class Missing:
+        def prefill(self, ids: Sequence[int]) -> None:
+            raise UnavailableError(f"{len(ids)} are too many")
+
+    engines = {"missing": cast("Engine", Missing()), "ours": load_engine("native:fp32", source, threads=1)}
+    missing: dict[str, str] = {}
+    [lanes] = race(engines, vocab_size=source.vocab_size, rounds=1, missing=missing)
+    assert list(lanes) == ["ours"]
+    assert missing == {"missing": "16 are too many"}
+    with pytest.raises(UnavailableError, match="too many"):
+        next(race(engines, vocab_size=source.vocab_size, rounds=1))
 
 
 def test_a_model_that_is_no_gpt2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

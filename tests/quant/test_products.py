@@ -69,6 +69,19 @@ def test_llm_int8_keeps_an_outlier_from_stretching_the_other_features_scale() ->
     assert (llm_int8(x, INT8, packed, weight.shape) - true).square().mean() < plain / 20
 
 
+@pytest.mark.parametrize(("magnitude", "kept"), [(6.0, True), (-6.0, True), (5.99, False), (-5.99, False)])
+def test_llm_int8_keeps_a_feature_in_16_bits_from_a_magnitude_of_6_on(magnitude: float, kept: bool) -> None:
+    # where the large feature is kept apart, the small ones get a finer scale
+    x = torch.tensor([[0.013, 0.4, magnitude]])
+    weight = torch.tensor([[1.0, -1.0, 1.0]])
+    grid = Absmax(8, "row")
+    y = llm_int8(x, grid, grid.quantize(weight), weight.shape)
+    regular = torch.tensor([[0.013, 0.4]] if kept else [[0.013, 0.4, magnitude]])
+    codes, scale = quantize_activations(regular)
+    wanted = ((codes * scale) * torch.tensor([1.0, -1.0, 1.0])[: regular.shape[1]]).sum() + (magnitude if kept else 0)
+    torch.testing.assert_close(y.squeeze(), wanted, atol=1e-5, rtol=0)
+
+
 def test_llm_int8_is_w8a8_where_no_feature_reaches_the_threshold() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(16, 256, generator=generator).clamp(-5.99, 5.99)

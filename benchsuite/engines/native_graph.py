@@ -1,0 +1,103 @@
+"""Our own GPT-2, each token after the first by one pass whose shapes never change: on CUDA it is captured in a graph.
+
+A pass of GPT-2 on a GPU is some hundred kernels of microseconds, and starting them takes longer than running them. A
+graph starts them all at once, and wants that what changes from token to token is in memory that stays where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from benchsuite.engines.native import NativeEngine
+from benchsuite.engines.source import Source
+from benchsuite.measure.resident import load as load_model
+from benchsuite.models.language_model import LanguageModel, require_finite
+
+if TYPE_CHECKING:
+    from benchsuite.models.gpt2 import GPT2, KVCache
+
+    # tokens (B,), positions (B,) and a cache to the most likely next tokens (B,) and their logits (B,)
+    Pass = Callable[[Tensor, Tensor, KVCache], tuple[Tensor, Tensor]]
+
+_WARM_UPS = 3  # passes before one is captured: in the first ones libraries choose kernels and ask for memory
+
+
+def one_pass(model: GPT2, tokens: Tensor, positions: Tensor, cache: KVCache) -> tuple[Tensor, Tensor]:
+    """The most likely next tokens (B,) after `tokens` (B,) at `positions` (B,), and their logits (B,)."""
+    best, found = model.head(model.step(tokens, positions, cache)).max(dim=-1)
+    return found, best
+
+
+class GraphEngine(NativeEngine):
+    """Prefill as ever; memory and graph of decoding stay for the next generation of the same size."""
+
+    def __init__(self, model: LanguageModel, run: Pass) -> None:
+        super().__init__(model)
+        self._run = run
+        self._size = (0, 0)
+
+    def decoder(self, batch_size: int, length: int, new_tokens: int) -> tuple[KVCache, Callable[[Tensor], Tensor]]:
+        """As in every native engine, but one cache and one step for all generations of one size."""
+        size = (batch_size, length + new_tokens)
+        if size != self._size:
+            self.prepare(*size)
+        self._cache.lengths = [0] * batch_size
+        self._positions.fill_(length)
+        return self._cache, self._step
+
+    def prepare(self, batch_size: int, capacity: int) -> None:
+        """Allocate what a generation of this size needs, in place of the last one's."""
+        device = self.model.device
+        self._cache = self.model.new_cache(batch_size, capacity)
+        self._tokens = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        self._positions = torch.zeros_like(self._tokens)
+        self._again = self._captured() if device.type == "cuda" else self._once
+        self._size = (batch_size, capacity)
+
+    def _once(self) -> tuple[Tensor, Tensor]:
+        return self._run(self._tokens, self._positions, self._cache)
+
+    def _captured(self) -> Callable[[], tuple[Tensor, Tensor]]:
+        """The pass as a CUDA graph, which reads and writes where it did when it was captured."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                self._once()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found, best = self._once()
+
+        def again() -> tuple[Tensor, Tensor]:
+            graph.replay()
+            return found.clone(), best
+
+        return again
+
+    def _step(self, tokens: Tensor) -> Tensor:
+        self._tokens.copy_(tokens)
+        found, best = self._again()
+        self._positions.add_(1)
+        require_finite(self.model, best)
+        return found
+
+
+def native(source: Source, form: str, threads: int, device: str) -> tuple[LanguageModel, GPT2]:
+    """The model in the precision `form`, and its module."""
+    from benchsuite.models.gpt2 import GPT2
+
+    torch.set_num_threads(threads)
+    model, _ = load_model(source.name, form, device, "sdpa")
+    assert isinstance(model.module, GPT2), "a source is a native GPT-2"
+    return model, model.module
+
+
+def load(source: Source, form: str, threads: int, device: str) -> GraphEngine:
+    """The model in the precision `form`."""
+    model, module = native(source, form, threads, device)
+    return GraphEngine(model, lambda *given: one_pass(module, *given))
