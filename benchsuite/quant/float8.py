@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchsuite.quant.bounds import SMALLEST_SCALE, cut, float8_bound, rounding_bound
 from benchsuite.quant.grids import Grid, Packed
 from benchsuite.quant.groups import as_rows, magnitudes
+from benchsuite.quant.products import padded
 
 _LARGEST = 448.0
 _MULTIPLE = 16  # of every dimension of CUDA's product
@@ -49,8 +49,8 @@ def float8(x: Tensor, grid: Grid, packed: Packed, shape: torch.Size) -> Tensor: 
     scale = float8_scale(wide.abs().amax(1, keepdim=True))  # (N, 1)
     codes, weight = (wide / scale).to(torch.float8_e4m3fn), packed["codes"]
     rows, (out, inner) = x.shape[0], shape
-    codes = F.pad(codes.view(torch.uint8), (0, -inner % _MULTIPLE, 0, -rows % _MULTIPLE)).view(torch.float8_e4m3fn)
-    weight = F.pad(weight.view(torch.uint8), (0, -inner % _MULTIPLE, 0, -out % _MULTIPLE)).view(torch.float8_e4m3fn)
+    codes = padded(codes.view(torch.uint8), -inner % _MULTIPLE, -rows % _MULTIPLE).view(torch.float8_e4m3fn)
+    weight = padded(weight.view(torch.uint8), -inner % _MULTIPLE, -out % _MULTIPLE).view(torch.float8_e4m3fn)
     one = torch.ones((), device=x.device)
     sums = torch._scaled_mm(codes, weight.t(), one, one, out_dtype=torch.float32)[:rows, :out]
     return (sums * scale * packed["scale"].view(1, -1)).to(x.dtype)

@@ -79,9 +79,14 @@ def int8_matmul(x: Tensor, weight: Tensor) -> Tensor:
         sound = x.shape[1] > 1 and int8_is_exact()
         return torch._int_mm(x, weight.t()) if sound else _int8_matmul_in_float32(x, weight)
     rows, (out, inner) = x.shape[0], weight.shape
-    x = F.pad(x, (0, -inner % 8, 0, max(0, 17 - rows)))
-    weight = F.pad(weight, (0, -inner % 8, 0, -out % 8))
+    x = padded(x, -inner % 8, max(0, 17 - rows))
+    weight = padded(weight, -inner % 8, -out % 8)
     return torch._int_mm(x, weight.t())[:rows, :out]
+
+
+def padded(x: Tensor, columns: int, rows: int) -> Tensor:
+    """x (N, C) with zeros behind it: as it is where there are none to add, which F.pad would copy."""
+    return F.pad(x, (0, columns, 0, rows)) if columns or rows else x
 
 
 @functools.cache
