@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchsuite.kernels.int4 import unpack_int4
-from benchsuite.kernels.opaque import opaque
 from benchsuite.kernels.table import Capability
+from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, quantize_activations
 

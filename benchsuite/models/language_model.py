@@ -21,6 +21,8 @@ from benchsuite.models.tokenizer import TextTokenizer
 # Positions whose logits exist at once: 128 x 50,257 float32 are 26 MB. From 32 MB on glibc gives a block back to the
 # system at once, and touching the pages of the next one costs as much as the product.
 HEAD_ROWS = 128
+_RUN = 512  # tokens whose largest logit is found together
+_MANY_ROWS = 8  # from here on that pays
 
 
 class Cache(Protocol):
@@ -127,9 +129,10 @@ def score_hidden(
     log_likelihoods, greedy = [], []
     for states, wanted in zip(torch.split(hidden, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True):
         logits = model.head(states).float()  # (n, V)
-        greedy.append(logits.max(dim=-1).indices == wanted)  # argmax takes twice as long
+        greedy.append(most_likely(logits)[1] == wanted)
         torch.log_softmax(logits, dim=-1, out=logits)  # in place: nobody else has them
         log_likelihoods.append(logits.gather(1, wanted[:, None]))
+        del logits  # the next ones take its memory, which is in the cache
     if not log_likelihoods:
         return np.zeros(0), np.zeros(0, dtype=bool)
     found = torch.cat(log_likelihoods).squeeze(1).double().cpu().numpy()
@@ -202,9 +205,30 @@ def generate(
 def next_tokens(model: LanguageModel, state: Tensor) -> Tensor:
     """The most likely next tokens (B,) after hidden states (B, C); NumericalError where the logits are NaN."""
     logits = model.head(state)  # (B, V)
-    best, tokens = logits.max(dim=-1)
+    best, tokens = most_likely(logits)
     require_finite(model, best)
     return tokens
+
+
+def most_likely(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of logits (B, V) and its first index, (B,) each: as `logits.max(dim=-1)`, in half of its time.
+
+    Only the maximum without an index goes through PyTorch's vector instructions: first that of runs of tokens, then the
+    run that holds it is searched.
+    """
+    rows, tokens = logits.shape
+    runs = tokens // _RUN
+    if not logits.is_cpu or runs < 2 or rows < _MANY_ROWS or logits.stride(1) != 1:
+        best, at = logits.max(dim=-1)
+        return best, at
+    whole = logits.as_strided((rows, runs, _RUN), (logits.stride(0), _RUN, 1), logits.storage_offset())
+    best, run = whole.amax(dim=-1).max(dim=-1)  # (B,) each; the first run that holds it
+    at = run * _RUN + whole[torch.arange(rows), run].max(dim=-1).indices
+    if tokens % _RUN:
+        rest, behind = logits[:, runs * _RUN :].max(dim=-1)
+        better = (rest > best) | (rest.isnan() & ~best.isnan())
+        best, at = torch.where(better, rest, best), torch.where(better, runs * _RUN + behind, at)
+    return best, at
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchsuite.kernels.opaque import opaque
+from benchsuite.opaque import opaque
 from benchsuite.quant.bounds import SMALLEST_SCALE
 from benchsuite.quant.grids import Absmax, Grid, Packed
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import example, given
 
 from benchsuite.errors import DataError, NumericalError, UsageError
-from benchsuite.models.language_model import LanguageModel, Sequenced, generate, score
+from benchsuite.models.language_model import LanguageModel, Sequenced, generate, most_likely, score
 from benchsuite.models.resolve import load_directory
 from benchsuite.models.transformers_model import load_transformers
 
@@ -100,3 +102,18 @@ def test_damaged_weights_are_an_error_and_never_a_number(small_directory: Path) 
         list(score(model, [Sequenced([3, 4])], batch_size=1))
     with pytest.raises(NumericalError, match="NaN or infinite"):
         list(generate(model, [[3, 4]], max_new_tokens=2, batch_size=1))
+
+
+@given(rows=st.integers(1, 12), tokens=st.integers(1, 1700), seed=st.integers(0, 2**32 - 1), levels=st.integers(1, 40))
+@example(rows=8, tokens=1025, seed=0, levels=1)
+@example(rows=8, tokens=1024, seed=0, levels=2)
+def test_the_most_likely_token_is_the_first_of_those_with_the_largest_logit(
+    rows: int, tokens: int, seed: int, levels: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, levels, (rows, tokens), generator=generator).float()  # ties in every row
+    logits[0, torch.randint(0, tokens, (1,), generator=generator)] = float("nan")
+    best, at = most_likely(logits)
+    wanted = logits.max(dim=-1)
+    assert torch.equal(at, wanted.indices)
+    torch.testing.assert_close(best, wanted.values, equal_nan=True, rtol=0, atol=0)
