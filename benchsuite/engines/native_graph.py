@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source
+from benchsuite.errors import UnavailableError
 from benchsuite.measure.resident import load as load_model
 from benchsuite.models.language_model import LanguageModel, require_finite
 
@@ -51,7 +52,7 @@ class GraphEngine(NativeEngine):
 
     def prepare(self, batch_size: int, capacity: int) -> None:
         """Allocate what a generation of this size needs, in place of the last one's."""
-        device = self.model.device
+        device, self._size = self.model.device, (0, 0)
         self._cache = self.model.new_cache(batch_size, capacity)
         self._tokens = torch.zeros(batch_size, dtype=torch.int64, device=device)
         self._positions = torch.zeros_like(self._tokens)
@@ -70,8 +71,13 @@ class GraphEngine(NativeEngine):
                 self._once()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            found, best = self._once()
+        try:
+            with torch.cuda.graph(graph):
+                found, best = self._once()
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # llm-int8, for one, decides on the CPU which features are outliers
+            raise UnavailableError(f"a CUDA graph cannot hold this pass: {str(error).splitlines()[0]}") from error
 
         def again() -> tuple[Tensor, Tensor]:
             graph.replay()
