@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def test_logits_that_are_not_finite_are_an_error_and_no_token() -> None:
     engine, module = native()
     fixed = graphed(engine, module)
     fixed.generate(PROMPTS, 3)
+    # the prompt's own logits are fine: only those of the pass after it are not
     engine.model.head = lambda hidden: torch.zeros(len(hidden), 10)  # type: ignore[method-assign]
     module.ln_f.bias.fill_(float("nan"))
     with pytest.raises(NumericalError, match="NaN"):
@@ -76,6 +78,7 @@ def test_graphs_are_for_cuda_and_say_so(source: Source) -> None:
         load_engine("native-graph:fp32", source, threads=1)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which torch.compile wants")
 @pytest.mark.parametrize(
     ("precision", "batches"),
     [("fp32", (PROMPTS, PROMPTS[:1])), ("bf16", (PROMPTS[:1],)), ("w8a8-head8", (PROMPTS[:1],))],
@@ -83,11 +86,7 @@ def test_graphs_are_for_cuda_and_say_so(source: Source) -> None:
 def test_a_compiled_pass_says_the_same_tokens(source: Source, precision: str, batches: tuple[list[list[int]]]) -> None:
     ours, compiled = (load_engine(f"{name}:{precision}", source, threads=2) for name in ("native", "native-compiled"))
     for prompts in batches:
-        try:
-            found = compiled.generate(prompts, 20)
-        except UnavailableError as error:
-            pytest.skip(str(error))
-        assert found == ours.generate(prompts, 20)
+        assert compiled.generate(prompts, 20) == ours.generate(prompts, 20)
 
 
 def test_without_a_compiler_the_engine_is_unavailable_and_says_what_it_wants(
