@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
 from benchsuite.errors import UnavailableError
-from benchsuite.models import gpt2
+from benchsuite.models import hub_layout
 
 
 class CTranslate2Engine:
@@ -63,8 +63,8 @@ def load(source: Source, form: str, threads: int, device: str) -> CTranslate2Eng
 
 
 def _convert(directory: Path, out: Path) -> None:
-    config = gpt2.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-    state = gpt2.state_from_hub(load_file(directory / "model.safetensors"), config)
+    config = hub_layout.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+    state = hub_layout.state_from_hub(load_file(directory / "model.safetensors"), config)
     arrays = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
     spec = TransformerDecoderModelSpec.from_config(
         config.n_layer, config.n_head, pre_norm=True, activation=Activation.GELUTanh

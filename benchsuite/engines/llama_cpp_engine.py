@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
 from benchsuite.errors import FileFormatError, UsageError
-from benchsuite.models import gpt2
+from benchsuite.models import hub_layout
 
 FILE_TYPES = {"F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3}  # enum llama_ftype of llama.h
 NAMES = {
@@ -114,7 +114,7 @@ def load(source: Source, form: str, threads: int, device: str) -> LlamaCppEngine
     path = plain
     if form != "F32":
         path = source.converted(form, lambda folder: _quantize(plain, folder / "model.gguf", form)) / "model.gguf"
-    config = gpt2.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
+    config = hub_layout.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
     return LlamaCppEngine(path, threads, config.vocab_size, repacked=not form.startswith("Q") or _survives(path))
 
 
@@ -137,8 +137,8 @@ def _survives(path: Path) -> bool:
 
 
 def _write(directory: Path, path: Path) -> None:
-    config = gpt2.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-    state = gpt2.state_from_hub(load_file(directory / "model.safetensors"), config)
+    config = hub_layout.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+    state = hub_layout.state_from_hub(load_file(directory / "model.safetensors"), config)
     writer = gguf.GGUFWriter(path, "gpt2")
     writer.add_block_count(config.n_layer)
     writer.add_context_length(config.n_positions)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.models import gpt2
+from benchsuite.models import hub_layout
 from benchsuite.models.gpt2 import GPT2Config
 
 OPSETS = {"": 20, "com.microsoft": 1}  # 20: Gelu in its tanh form; com.microsoft: attention with a cache
@@ -84,7 +84,7 @@ class OnnxRuntimeEngine:
 
 def load(source: Source, form: str, threads: int, device: str) -> OnnxRuntimeEngine:  # noqa: ARG001  the CPU only
     """The graph in fp32, or with int8 products."""
-    config = gpt2.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
+    config = hub_layout.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
     path = plain = source.converted("onnx-fp32", lambda folder: _write(source.directory, config, folder))
     if form == "int8":
         path = source.converted("onnx-int8", lambda folder: _quantize(plain / "model.onnx", folder / "model.onnx"))
@@ -103,11 +103,11 @@ def _quantize(plain: Path, path: Path) -> None:
 
 
 def _write(directory: Path, config: GPT2Config, folder: Path) -> None:
-    state = gpt2.state_from_hub(load_file(directory / "model.safetensors"), config)
+    state = hub_layout.state_from_hub(load_file(directory / "model.safetensors"), config)
     graph = _Graph()
     for name, tensor in state.items():
         # a product is x @ weight here: the weight stands as (in, out)
-        graph.weight(name, tensor.t() if gpt2.is_conv1d(name) else tensor)
+        graph.weight(name, tensor.t() if hub_layout.is_conv1d(name) else tensor)
     graph.weight("head", state["wte.weight"].t())
     x = graph.add("Gather", ["wte.weight", "input_ids"])  # (B, T, C)
     x = graph.add("Add", [x, graph.add("Gather", ["wpe.weight", "position_ids"])])

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from benchsuite.errors import UnavailableError
 from benchsuite.files import cache_path, new_directory
-from benchsuite.models import gpt2, models
+from benchsuite.models import hub_layout, models
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.quant.layers import QuantizedLinear
 
@@ -81,4 +81,4 @@ def _write_hub(name: str, path: Path) -> None:
         "eos_token_id": end_of_text_id,
     }
     (path / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    save_file(gpt2.state_to_hub(module.state_dict()), path / "model.safetensors", metadata={"format": "pt"})
+    save_file(hub_layout.state_to_hub(module.state_dict()), path / "model.safetensors", metadata={"format": "pt"})

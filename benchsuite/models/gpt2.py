@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -330,73 +330,6 @@ def _kernels(attention: Attention) -> Iterator[None]:
         yield
 
 
-def why_not_native(config: Mapping[str, Any]) -> str | None:
-    """The first reason why a `config.json` describes something else than this file's GPT-2, or None."""
-    wanted: dict[str, tuple[Any, ...]] = {
-        "model_type": ("gpt2",),
-        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "n_inner": (None, 4 * config.get("n_embd", 768)),
-        "scale_attn_weights": (True,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "add_cross_attention": (False,),
-        "tie_word_embeddings": (True,),
-    }
-    for key, values in wanted.items():
-        if key in config and config[key] not in values:
-            return f"{key} is {config[key]!r}, not {values[-1]!r}"
-    return None if "model_type" in config else "it has no model_type"
-
-
-def config_from_hub(config: Mapping[str, Any]) -> GPT2Config:
-    """The shape that a `config.json` describes; FileFormatError where a figure is not a positive number."""
-    figures = {}
-    for name, default in vars(GPT2Config()).items():
-        value = config.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise FileFormatError(f"config.json: {name} is {value!r}, not a positive number")
-        figures[name] = type(default)(value)
-    return GPT2Config(**figures)
-
-
-def state_from_hub(tensors: Mapping[str, Tensor], config: GPT2Config) -> dict[str, Tensor]:
-    """A state dict for `GPT2` from the hub's tensors (Conv1D weights, (in, out), transposed).
-
-    Every key and shape is checked: FileFormatError names what is missing, unknown or of another shape.
-    """
-    found = {key.removeprefix("transformer."): tensor for key, tensor in tensors.items()}
-    head = found.pop("lm_head.weight", None)
-    if head is not None and "wte.weight" in found and not torch.equal(head, found["wte.weight"]):
-        raise FileFormatError("lm_head.weight differs from wte.weight: the head of a GPT-2 is tied")
-    # old files carry the causal mask as a buffer
-    found = {key: tensor for key, tensor in found.items() if not key.endswith((".attn.bias", ".attn.masked_bias"))}
-    with torch.device("meta"):
-        shapes = {key: tuple(value.shape) for key, value in GPT2(config).state_dict().items()}
-    missing, unknown = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes.keys())
-    if missing or unknown:
-        raise FileFormatError(f"not the weights of this GPT-2: missing {_some(missing)}; unknown {_some(unknown)}")
-    state = {}
-    for key, shape in shapes.items():
-        tensor = found[key]
-        tensor = tensor.t().contiguous() if is_conv1d(key) else tensor
-        if tuple(tensor.shape) != shape:
-            raise FileFormatError(f"{key} has shape {tuple(found[key].shape)}; the configuration says {shape}")
-        state[key] = tensor
-    return state
-
-
-def state_to_hub(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `state_from_hub`: names and layout that transformers' `GPT2LMHeadModel` reads."""
-    return {
-        f"transformer.{key}": (tensor.t() if is_conv1d(key) else tensor).detach().contiguous().cpu()
-        for key, tensor in state.items()
-    }
-
-
-def is_conv1d(key: str) -> bool:
-    """Whether the hub keeps this weight as a Conv1D, that is, transposed."""
-    return key.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
-
-
 def random_state(config: GPT2Config, *, seed: int = 0) -> dict[str, Tensor]:
     """Seeded random weights as GPT-2 was initialised: N(0, 0.02), residual projections narrower by sqrt(2 · layers)."""
     generator = torch.Generator().manual_seed(seed)
@@ -420,7 +353,3 @@ def from_state(state: Mapping[str, Tensor], config: GPT2Config, *, attention: At
         model = GPT2(config, attention=attention)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval()
-
-
-def _some(names: list[str]) -> str:
-    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "nothing"

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError
-from benchsuite.models import gpt2
+from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
@@ -54,11 +54,11 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
     from benchsuite.models.classifier import is_classifier, load_classifier
 
     config = read_config(path)
-    native = gpt2.why_not_native(config) is None and _is_ours(config)
+    native = hub_layout.why_not_native(config) is None and _is_ours(config)
     if native and is_classifier(config):
         return load_classifier(path, name, device=device, attention=attention)
     if native:
-        shape = gpt2.config_from_hub(config)
+        shape = hub_layout.config_from_hub(config)
         tokenizer = load_tokenizer(path)
         check_vocabulary(tokenizer, shape.vocab_size, path)
         tensors = read_tensors(path)
@@ -75,7 +75,7 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
 def load_random(shape: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
     """Seeded random weights in a known shape, with the embedded model's tokenizer: for speed and memory only."""
     tokenizer = load_tokenizer(TINY)
-    config = gpt2.config_from_hub(read_config(TINY)) if shape == "tiny" else gpt2.CONFIGS[shape]
+    config = hub_layout.config_from_hub(read_config(TINY)) if shape == "tiny" else gpt2.CONFIGS[shape]
     module = gpt2.from_state(gpt2.random_state(config), config, attention=attention)
     return NativeModel(
         f"random:{shape}", module.to(device), tokenizer, hashlib.sha256(repr(config).encode()).hexdigest()
@@ -182,7 +182,7 @@ def _is_ours(config: dict[str, Any]) -> bool:
 def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
     """Our own GPT-2 of a directory's tensors, plain or packed by this project; FileFormatError for those of another."""
     if "quantization_config" not in config:
-        return gpt2.from_state(_as_float32(gpt2.state_from_hub(tensors, shape)), shape, attention=attention)
+        return gpt2.from_state(_as_float32(hub_layout.state_from_hub(tensors, shape)), shape, attention=attention)
     from benchsuite.quant.files import restore
 
     module = gpt2.from_state(gpt2.random_state(shape), shape, attention=attention)

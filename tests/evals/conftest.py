@@ -11,7 +11,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from benchsuite.models import gpt2
+from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.resolve import NativeModel
 from benchsuite.models.tokenizer import END_OF_TEXT, TextTokenizer
 
@@ -62,7 +62,7 @@ def reference(state: dict[str, Tensor]) -> transformers.GPT2LMHeadModel:
     config = transformers.GPT2Config(**vars(CONFIG), bos_token_id=256, eos_token_id=256)
     module = transformers.GPT2LMHeadModel(config).eval()
     missing, unknown = module.transformer.load_state_dict(
-        {key: value.T if gpt2.is_conv1d(key) else value for key, value in state.items()}, strict=False
+        {key: value.T if hub_layout.is_conv1d(key) else value for key, value in state.items()}, strict=False
     )
     assert not missing
     assert not unknown

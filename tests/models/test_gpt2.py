@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from benchsuite.errors import FileFormatError, UsageError
-from benchsuite.models import gpt2
+from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.gpt2 import ATTENTIONS, GPT2Config
 from benchsuite.models.resolve import TINY
 
 
 def ours_and_reference(path: Path, attention: gpt2.Attention = "sdpa") -> tuple[gpt2.GPT2, Any]:
     reference = transformers.GPT2LMHeadModel.from_pretrained(path, dtype=torch.float32).eval()
-    config = gpt2.config_from_hub(json.loads((path / "config.json").read_text()))
-    state = gpt2.state_from_hub(load_file(path / "model.safetensors"), config)
+    config = hub_layout.config_from_hub(json.loads((path / "config.json").read_text()))
+    state = hub_layout.state_from_hub(load_file(path / "model.safetensors"), config)
     state = {key: value.float() for key, value in state.items()}
     return gpt2.from_state(state, config, attention=attention), reference
 
@@ -174,26 +174,26 @@ def test_named_configurations_have_the_published_number_of_parameters(name: str,
 
 def test_weights_survive_the_way_to_the_hub_and_back(small_config: GPT2Config) -> None:
     state = gpt2.random_state(small_config, seed=2)
-    back = gpt2.state_from_hub(gpt2.state_to_hub(state), small_config)
+    back = hub_layout.state_from_hub(hub_layout.state_to_hub(state), small_config)
     assert state.keys() == back.keys()
     assert all(torch.equal(state[key], back[key]) for key in state)
 
 
 def test_a_missing_an_unknown_and_a_misshapen_key_are_named(small_config: GPT2Config) -> None:
-    tensors = gpt2.state_to_hub(gpt2.random_state(small_config))
+    tensors = hub_layout.state_to_hub(gpt2.random_state(small_config))
     with pytest.raises(FileFormatError, match=r"missing h\.1\.ln_2\.bias; unknown h\.9\.extra"):
-        gpt2.state_from_hub(
+        hub_layout.state_from_hub(
             {k: v for k, v in tensors.items() if k != "transformer.h.1.ln_2.bias"} | {"h.9.extra": torch.zeros(1)},
             small_config,
         )
     with pytest.raises(FileFormatError, match=r"h\.0\.mlp\.c_fc\.weight has shape \(48, 7\)"):
-        gpt2.state_from_hub(tensors | {"transformer.h.0.mlp.c_fc.weight": torch.zeros(48, 7)}, small_config)
+        hub_layout.state_from_hub(tensors | {"transformer.h.0.mlp.c_fc.weight": torch.zeros(48, 7)}, small_config)
 
 
 def test_a_head_that_is_not_tied_is_refused(small_config: GPT2Config) -> None:
-    tensors = gpt2.state_to_hub(gpt2.random_state(small_config))
+    tensors = hub_layout.state_to_hub(gpt2.random_state(small_config))
     with pytest.raises(FileFormatError, match="tied"):
-        gpt2.state_from_hub(tensors | {"lm_head.weight": torch.zeros(4_096, 48)}, small_config)
+        hub_layout.state_from_hub(tensors | {"lm_head.weight": torch.zeros(4_096, 48)}, small_config)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +206,10 @@ def test_a_head_that_is_not_tied_is_refused(small_config: GPT2Config) -> None:
     ],
 )
 def test_what_is_not_this_gpt2_says_why(changes: dict[str, object], reason: str) -> None:
-    assert reason in (gpt2.why_not_native({"model_type": "gpt2", **changes}) or "")
+    assert reason in (hub_layout.why_not_native({"model_type": "gpt2", **changes}) or "")
 
 
 @pytest.mark.parametrize("figure", ["12", 0, -1, None, True])
 def test_a_configuration_that_is_no_number_is_refused(figure: object) -> None:
     with pytest.raises(FileFormatError, match="n_layer"):
-        gpt2.config_from_hub({"model_type": "gpt2", "n_layer": figure})
+        hub_layout.config_from_hub({"model_type": "gpt2", "n_layer": figure})

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchsuite.errors import FileFormatError, OutputError, QuantizationError, UnavailableError, UsageError
-from benchsuite.models import gpt2
+from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.resolve import load_directory
 from benchsuite.quant import files
 from benchsuite.quant.files import Written, is_quantized, quantize_directory
@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     directory = tmp_path_factory.mktemp("source")
-    state = gpt2.state_to_hub(gpt2.random_state(CONFIG))
+    state = hub_layout.state_to_hub(gpt2.random_state(CONFIG))
     save_file(state, directory / "model.safetensors", metadata={"format": "pt"})
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **vars(CONFIG), "tie_word_embeddings": True}
     (directory / "config.json").write_text(json.dumps({**config, "bos_token_id": 0, "eos_token_id": 0}))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.errors import QuantizationError
-from benchsuite.models import gpt2
+from benchsuite.models import gpt2, hub_layout
 from benchsuite.quant.apply import convert_conv1d
 from benchsuite.quant.gptq import Settings, find_blocks, quantize_model, quantize_weight
 from benchsuite.quant.grids import ZeroPoint
@@ -119,7 +119,7 @@ def test_a_model_of_transformers_with_conv1d_gets_the_same_codes() -> None:
     ours = native()
     config = transformers.GPT2Config(**vars(CONFIG), bos_token_id=0, eos_token_id=0, attn_implementation="eager")
     theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.load_state_dict(gpt2.state_to_hub(ours.state_dict()), strict=False)  # the head is tied
+    theirs.load_state_dict(hub_layout.state_to_hub(ours.state_dict()), strict=False)  # the head is tied
     settings = Settings(4, 16)
     quantize_model(ours, calibration(), settings, device="cpu")
     quantize_model(theirs, calibration(), settings, device="cpu")

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from benchsuite.errors import BenchsuiteError, UnavailableError
 from benchsuite.files import atomic_write, write_json
-from benchsuite.models.gpt2 import GPT2, GPT2Config, random_state, state_to_hub
+from benchsuite.models.gpt2 import GPT2, GPT2Config, random_state
+from benchsuite.models.hub_layout import state_to_hub
 from benchsuite.models.tiny import checkpoints, corpus, vocabulary
 
 SHAPE = GPT2Config(vocab_size=vocabulary.VOCABULARY_SIZE, n_positions=512, n_embd=192, n_layer=6, n_head=3)
