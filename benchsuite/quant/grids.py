@@ -22,8 +22,10 @@ from benchsuite.quant.groups import (
     decode_rows,
     elementwise_bound,
     encode_rows,
+    extremes,
+    fit_groups,
+    magnitude,
     magnitudes,
-    ranges,
 )
 from benchsuite.quant.packing import SUPPORTED_BITS
 
@@ -75,9 +77,11 @@ class Absmax:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
-        scale = bounds.cut(magnitudes(weight, self.group) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE)
-        codes = encode_rows(weight, self.group, self.bits, self._codes, scale)
+        codes, scale = encode_rows(weight, self.group, self.bits, self._scale, self._codes)
         return {"codes": codes.view(torch.int8) if self.bits == 8 else codes, "scale": scale}
+
+    def _scale(self, x: Tensor) -> tuple[Tensor]:
+        return (bounds.cut(magnitude(x) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
 
     def _codes(self, x: Tensor, scale: Tensor) -> Tensor:
         """Integers whose low bits are the codes of `x`, `offset` added."""
@@ -119,25 +123,38 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        scale, zero_point = self.parameters(*ranges(weight, self.group))
-        codes = encode_rows(weight, self.group, self.bits, self._codes, scale, zero_point + _TO_INTEGER)
+        codes, scale, zero_point = encode_rows(
+            weight, self.group, self.bits, lambda x: self.parameters(*extremes(x)), self._codes
+        )
         return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Scales and zero points (both float32) of groups with smallest and largest weight `low` and `high`.
 
-        The scale is such that the codes 0 and 2**bits - 1 are both used: therefore a second quantizing changes nothing.
+        The scale is such that the codes 0 and 2**bits - 1 are both used; proofs in `bounds.zero_point_bound`.
         """
-        low, high = low.clamp(max=0), high.clamp(min=0)
-        scale = bounds.cut((high.double() - low.double()).div_(self.levels).float()).clamp_(min=bounds.SMALLEST_SCALE)
-        too_wide = (high / scale).round_() - (low / scale).round_() < self.levels
-        narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
-        scale = torch.where(too_wide & (scale > bounds.SMALLEST_SCALE), narrower, scale)
-        return scale, (low / scale).round_().neg_()
+        low, high = self._widened(low, high)
+        scale = bounds.cut((high * self._unit).sub_(low * self._unit))
+        zero_point = (low / scale).round_().neg_()
+        unused = (high / scale).round_().add_(zero_point) < self.levels
+        if unused.any():  # rare: both ends are rounded towards zero
+            narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
+            scale = torch.where(unused, narrower, scale)
+            zero_point = (low / scale).round_().neg_()
+        return scale, zero_point
+
+    def _widened(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Ends of a range that holds zero and is wide enough for a scale that is not subnormal."""
+        return low.clamp(max=0), high.clamp(min=self.levels * bounds.SMALLEST_SCALE)
+
+    @property
+    def _unit(self) -> float:
+        """A step's share of the range, rounded up so that the range of a scale of 16 bits leads to that scale again."""
+        return (1 + 2.0**-21) / self.levels
 
     def _codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        """Integers whose low bits are the codes of `x`; `zero_point` holds `_TO_INTEGER` too."""
-        codes = x.div(scale).add_(zero_point).clamp_(max=self.levels + _TO_INTEGER)
+        """Integers whose low bits are the codes of `x`."""
+        codes = x.div(scale).add_(zero_point + _TO_INTEGER).clamp_(max=self.levels + _TO_INTEGER)
         return codes.view(torch.int32)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -152,8 +169,8 @@ class ZeroPoint:
 
     def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Half a step and a little; proof in `bounds.zero_point_bound`."""
-        low, high = ranges(weight, self.group)
-        bound = bounds.zero_point_bound(low.clamp(max=0), high.clamp(min=0), self.levels)
+        low, high = fit_groups(weight, self.group, extremes)
+        bound = bounds.zero_point_bound(*self._widened(low, high), self.levels)
         return elementwise_bound(bound, weight, self.group, dtype)
 
 

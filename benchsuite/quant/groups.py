@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -13,10 +14,11 @@ from benchsuite.quant.bounds import rounding_bound
 from benchsuite.quant.packing import pack, unpack
 
 Group = Literal["tensor", "row"] | int
+Fit = Callable[[Tensor], tuple[Tensor, ...]]  # parameters (R, G, 1) of groups from a view (R, G, group) of weights
 
 # Work goes through the weight in runs of rows of about this many elements: small enough for the caches of two cores,
-# large enough that starting an operation on both costs little.
-_CHUNK_ELEMENTS = 1 << 19
+# large enough that starting some thirty operations costs little.
+_CHUNK_ELEMENTS = 3 << 17
 
 
 def check_group(group: Group) -> None:
@@ -68,47 +70,59 @@ def grouped(x: Tensor, group: Group) -> Iterator[tuple[Tensor, slice]]:
 
 
 def magnitudes(weight: Tensor, group: Group) -> Tensor:
-    """Largest magnitude of every group, float32, (1, 1), (R, 1) or (R, G); refuses what `ranges` refuses."""
-    (found,) = _statistics(weight, group, lambda x, out: torch.amax(x.abs(), -1, out=out))
-    return found.amax().view(1, 1) if group == "tensor" and found.numel() else found
+    """Largest magnitude of every group of a weight (..., C), float32, (1, 1), (R, 1) or (R, G); see `fit_groups`."""
+    (found,) = fit_groups(weight, group, lambda x: (magnitude(x),))
+    return found
 
 
-def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-    """Smallest and largest weight of every group, float32, each (1, 1), (R, 1) or (R, G).
-
-    QuantizationError where a weight is NaN or infinite; 0 for groups of an empty tensor.
-    """
-    low, high = _statistics(
-        weight, group, lambda x, out: torch.amin(x, -1, out=out), lambda x, out: torch.amax(x, -1, out=out)
-    )
-    if group == "tensor" and low.numel():
-        return low.amin().view(1, 1), high.amax().view(1, 1)
-    return low, high
+def magnitude(x: Tensor) -> Tensor:
+    """Largest magnitude of every group of a view (R, G, group), float32 (R, G, 1)."""
+    if x.shape[:-1].numel() == 1:
+        low, high = extremes(x)
+        return torch.maximum(low.abs(), high.abs())
+    return x.abs().amax(-1, keepdim=True).float()
 
 
-def _statistics(weight: Tensor, group: Group, *reductions: Callable[..., object]) -> tuple[Tensor, ...]:
-    """What `reductions` say of every group, float32 (R, G); a tensor's rows are told apart, unless it is empty.
+def extremes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest weight of every group of a view (R, G, group), float32 (R, G, 1)."""
+    if x.shape[:-1].numel() == 1:  # PyTorch finds both in one go through a whole tensor, but slowly along a dimension
+        low, high = (end.view(1, 1, 1) for end in x.aminmax())
+    else:
+        low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    return low.float(), high.float()
 
-    Each reduces views (r, G, group), which are still in the cache from the one before, into a tensor (r, G).
+
+def fit_groups(weight: Tensor, group: Group, fit: Fit) -> tuple[Tensor, ...]:
+    """What `fit` says of every group of a weight (..., C), each (1, 1), (R, 1) or (R, G).
+
+    QuantizationError where a weight is NaN or infinite. Groups of an empty weight are of one zero.
     """
     rows = as_rows(weight)
-    height, columns = rows.shape
-    shape = scale_shape(height, columns, "row" if group == "tensor" and rows.numel() else group)
-    found = tuple(torch.zeros(shape, dtype=weight.dtype, device=rows.device) for _ in reductions)
-    for run in chunks(height, columns):
-        for part, groups in grouped(rows[run], group):
-            for reduce, out in zip(reductions, found, strict=True):
-                reduce(part, out[run, groups])
+    if rows.numel() == 0:
+        shape = scale_shape(rows.shape[0], rows.shape[1], group)
+        found = fit(torch.zeros(*shape, 1, device=rows.device))
+    elif group == "tensor":
+        found = fit(rows.reshape(1, 1, -1))
+    else:
+        found = _run_by_run(fit, group, rows)
     require_finite(weight, *found)
-    return tuple(one.float() for one in found)
+    return tuple(one.squeeze(-1) for one in found)
+
+
+def _run_by_run(visit: Callable[..., tuple[Tensor, ...]], group: Group, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors (R, G, 1) whose parts `visit` gives for views (r, G, group) of runs of rows of `tensors` (R, C)."""
+    columns = []
+    for parts in zip(*(grouped(tensor, group) for tensor in tensors), strict=True):
+        views = [view for view, _ in parts]
+        height, groups, width = views[0].shape
+        found = [visit(*(view[run] for view in views)) for run in chunks(height, groups * width)]
+        columns.append([torch.cat(one) for one in zip(*found, strict=True)])
+    return tuple(torch.cat(one, 1) for one in zip(*columns, strict=True))
 
 
 def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     """Raise QuantizationError that names the first NaN or infinity of `weight` where a statistic is not finite."""
-    if all(
-        statistic.numel() == 0 or bool(torch.isfinite(torch.stack(statistic.aminmax())).all())
-        for statistic in statistics
-    ):
+    if all(math.isfinite(float(statistic.abs().amax())) for statistic in statistics if statistic.numel()):
         return
     bad = ~torch.isfinite(weight)
     where = tuple(bad.nonzero()[0].tolist())
@@ -118,20 +132,27 @@ def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     )
 
 
-def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-    """Packed codes uint8 of a weight (..., C), in runs of rows that fit the cache.
+def encode_rows(weight: Tensor, group: Group, bits: int, fit: Fit, encode: Callable[..., Tensor]) -> list[Tensor]:
+    """Packed codes uint8 of a weight (..., C), and the parameters of its groups as `fit` finds them.
 
     `encode` maps float32 weights, which it leaves as they are, and the parameters of their groups to integers whose low
-    8 bits are the codes.
+    8 bits are the codes. A run of rows is read from memory once: its groups are fitted and encoded while it is in the
+    cache. QuantizationError where a weight is NaN or infinite, which the parameters then are too.
     """
     rows = as_rows(weight)
     codes = torch.empty(rows.shape, dtype=torch.int8, device=rows.device)  # a fast path leads to int8, none to uint8
-    for run in chunks(*rows.shape):
-        x = rows[run].float()  # (r, C)
-        for (part, groups), (place, _) in zip(grouped(x, group), grouped(codes[run], group), strict=True):
-            mine = (p if group == "tensor" else p[run, groups] for p in parameters)
-            place.copy_(encode(part, *(p.unsqueeze(-1) for p in mine)))
-    return pack(codes.view(torch.uint8), bits)
+    whole = fit_groups(weight, group, fit) if group == "tensor" or rows.numel() == 0 else ()
+
+    def encoded(x: Tensor, place: Tensor) -> tuple[Tensor, ...]:
+        x = x.float()
+        parameters = whole or fit(x)
+        place.copy_(encode(x, *parameters))
+        return parameters
+
+    fitted = _run_by_run(encoded, group, rows, codes) if rows.numel() else ()
+    parameters = whole or tuple(one.squeeze(-1) for one in fitted)
+    require_finite(weight, *parameters)
+    return [pack(codes.view(torch.uint8), bits), *parameters]
 
 
 def decode_rows(
