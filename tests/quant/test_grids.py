@@ -98,6 +98,29 @@ def test_zero_point_spans_the_range_widened_to_hold_zero() -> None:
     assert packed["codes"].tolist() == [[0, 255, 58], [51, 255, 1]]
 
 
+@given(
+    grid=GRIDS["zero-point"],
+    significand=st.integers(1 << 15, (1 << 16) - 1),
+    exponent=st.integers(-60, 60),
+    share=st.floats(0, 1),
+    off=st.integers(-3, 3),
+)
+def test_zero_point_scales_use_both_end_codes_and_lead_back_to_themselves(
+    grid: ZeroPoint, significand: int, exponent: int, share: float, off: int
+) -> None:
+    step = significand * 2.0**exponent
+    # both ends near the tie between two codes, where both may be rounded towards zero
+    below = round(share * (grid.levels - 1)) + 0.5
+    low, high = torch.tensor(-below * step), torch.tensor((grid.levels - below) * step)
+    low = (low.view(torch.int32) + off).view(torch.float32)
+    scale, zero_point = grid.parameters(low, high)
+    assert (low / scale).round() + zero_point == 0
+    assert (high / scale).round() + zero_point >= grid.levels
+    # the range of the values that are held
+    again = grid.parameters(-zero_point * scale, (grid.levels - zero_point) * scale)
+    assert again == (scale, zero_point)
+
+
 def test_four_bit_codes_stand_high_nibble_first() -> None:
     packed = Absmax(4, "row").quantize(torch.tensor([[7.0, -7.0, 1.0]]))
     assert packed["codes"].tolist() == [[0xF1, 0x90]]  # 8 is added to each code
