@@ -18,8 +18,10 @@ from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, quantize_activations
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
+MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
+REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
-INT8_ROWS = 256  # rows whose codes, sums and scaled results stay in the second-level cache together
+INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
 CACHED_WEIGHTS = 2**18  # of such a run: one MiB of float32
 
@@ -43,15 +45,23 @@ def capabilities() -> frozenset[Capability]:
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x (..., in) times weight (out, in) transposed, the weight as it is: for the head, which is the embedding too.
 
-    oneDNN takes it without a copy. But it reorders a bf16 weight in every call, where PyTorch's own matrix-vector
-    product streams it, and MKL is faster on Intel for one token and for narrow models. With gradients, on another
-    device or in another dtype it is F.linear.
+    oneDNN takes it without a copy. But it reorders a bf16 weight in every call: for one token PyTorch's own
+    matrix-vector product streams it, for many it goes through oneDNN in runs of rows that stay in the cache. MKL is
+    faster on Intel for one token and for narrow models. With gradients, on another device or in another dtype it is
+    F.linear.
     """
     if not x.is_cpu or torch.is_grad_enabled() or not _onednn_takes(weight.dtype):
         return F.linear(x, weight)
-    one_token = x.numel() == weight.shape[1]
+    tokens = x.numel() // weight.shape[1]
+    one_token = tokens == 1
     if one_token and weight.dtype == torch.bfloat16:
         return torch.mv(weight, x.view(-1)).view(*x.shape[:-1], -1)
+    if tokens >= MANY_TOKENS and weight.dtype == torch.bfloat16:
+        y = x.new_empty(*x.shape[:-1], weight.shape[0])
+        for start in range(0, weight.shape[0], REORDERED_ROWS):
+            run = slice(start, start + REORDERED_ROWS)
+            y[..., run] = torch.ops.mkldnn._linear_pointwise(x, weight[run], None, "none", [], "")
+        return y
     if weight.dtype == torch.float32 and "mkl" in capabilities() and (one_token or weight.shape[1] <= NARROW):
         return F.linear(x, weight)
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
@@ -146,25 +156,28 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        if rows.shape[0] <= INT8_ROWS:
-            y = self._rows(rows)
+        if rows.shape[0] == 1:
+            codes, scale = quantize_activations(rows)
+            y = _onednn_int8_linear(codes, scale, *self._held, self.bias, *self.post)  # (1, out)
         else:
-            y = torch.empty(rows.shape[0], self.out_features, dtype=x.dtype)
-            for start in range(0, rows.shape[0], INT8_ROWS):
-                run = slice(start, start + INT8_ROWS)
-                y[run] = self._rows(rows[run])
-        return y.view(*x.shape[:-1], self.out_features)
+            y = torch.empty(rows.shape[0], self.out_features)
+            for run, place in zip(torch.split(rows, INT8_ROWS), torch.split(y, INT8_ROWS), strict=True):
+                self._multiply(run, place)
+        return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
-    def _rows(self, x: Tensor) -> Tensor:
+    @property
+    def _held(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.scale, self.zero_point, self.codes
+
+    def _multiply(self, x: Tensor, out: Tensor) -> None:
+        """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
-        name, algorithm = self.post
-        held = (self.scale, self.zero_point, self.codes)
-        if x.shape[0] == 1:
-            return _onednn_int8_linear(codes, scale, *held, self.bias, name, algorithm).to(x.dtype)  # (1, out)
-        y = _onednn_int8_linear(codes, None, *held, None, "none", "").mul_(scale)  # (N, out)
+        torch.mul(_onednn_int8_linear(codes, None, *self._held, None, "none", ""), scale, out=out)
         if self.bias is not None:
-            y += self.bias
-        return (F.gelu(y, approximate=algorithm) if name == "gelu" else y).to(x.dtype)
+            out += self.bias
+        name, algorithm = self.post
+        if name == "gelu":
+            torch.ops.aten.gelu_(out, approximate=algorithm)
 
 
 class Int8WeightLinear(nn.Module):

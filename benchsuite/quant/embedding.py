@@ -9,7 +9,8 @@ from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
 
 GRID = Absmax(bits=8, group="row")
-FEW_TOKENS = 16  # up to here reordering the codes costs more than reading their products column by column
+FEW_TOKENS = 16  # up to here the codes are the operand on the left: the one on the right is reordered for the product
+CACHED_SUMS = 2**18  # for more tokens so many sums at a time, which stay in the cache until they are logits
 
 
 class QuantizedEmbedding(nn.Module):
@@ -31,8 +32,11 @@ class QuantizedEmbedding(nn.Module):
         """Logits (..., V) of hidden states (..., C), which are rounded to int8 with a scale per token for it."""
         codes, scale = self.get_buffer("codes"), self.get_buffer("scale")
         x, x_scale = quantize_activations(hidden.reshape(-1, hidden.shape[-1]))  # (N, C), (N, 1)
-        # the operand on the right is reordered for the product: the codes are by far the larger one
-        sums = int8_matmul(codes, x).t() if x.shape[0] <= FEW_TOKENS else int8_matmul(x, codes)  # (N, V)
-        logits = torch.empty(x.shape[0], codes.shape[0], device=x.device)
-        torch.mul(sums, scale.t(), out=logits).mul_(x_scale)
+        logits = torch.empty(x.shape[0], codes.shape[0], device=x.device)  # (N, V)
+        if x.shape[0] <= FEW_TOKENS:
+            torch.mul(int8_matmul(codes, x).t(), scale.t(), out=logits).mul_(x_scale)
+        else:
+            step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // x.shape[0])
+            for run in (slice(start, start + step) for start in range(0, codes.shape[0], step)):
+                logits[:, run].copy_(int8_matmul(x, codes[run])).mul_(scale[run].t()).mul_(x_scale)
         return logits.to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])

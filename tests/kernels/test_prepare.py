@@ -201,3 +201,12 @@ def test_a_head_of_8_bits_is_the_embedding_too() -> None:
         hidden = torch.randn(4, SMALL.n_embd, generator=torch.Generator().manual_seed(4))
         wanted = hidden @ model.wte(torch.arange(SMALL.vocab_size)).t()
         torch.testing.assert_close(model.head(hidden), wanted, atol=0.02, rtol=0)
+
+
+def test_a_bf16_head_of_many_tokens_goes_through_in_runs_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(2, cpu.MANY_TOKENS, 64, generator=generator).bfloat16()
+    weight = torch.randn(500, 64, generator=generator).bfloat16()
+    monkeypatch.setattr(cpu, "REORDERED_ROWS", 96)  # 5 runs and a shorter one
+    with torch.inference_mode():
+        torch.testing.assert_close(cpu.linear(x, weight), x @ weight.t())

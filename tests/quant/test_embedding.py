@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchsuite.errors import QuantizationError
 from benchsuite.models import models
+from benchsuite.quant import embedding
 from benchsuite.quant.apply import size_bytes
 from benchsuite.quant.bounds import product_bound
 from benchsuite.quant.embedding import GRID, QuantizedEmbedding
@@ -23,6 +24,17 @@ def test_logits_are_within_the_bound_of_an_int8_product(both: tuple[Tensor, Tens
     logits = QuantizedEmbedding(weight).logits(hidden)
     assert logits.dtype == hidden.dtype
     assert ((logits.double() - true_product(hidden, weight)).abs() <= product_bound(hidden, weight).double()).all()
+
+
+def test_logits_of_many_tokens_are_made_in_runs_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(1)
+    head, hidden = (
+        QuantizedEmbedding(torch.randn(50, 24, generator=generator)),
+        torch.randn(20, 24, generator=generator),
+    )
+    whole = head.logits(hidden)
+    monkeypatch.setattr(embedding, "CACHED_SUMS", 7 * 20)  # 7 runs and a shorter one
+    assert torch.equal(head.logits(hidden), whole)
 
 
 def test_tokens_are_looked_up_as_the_codes_dequantize() -> None:
