@@ -203,6 +203,17 @@ def test_a_head_of_8_bits_is_the_embedding_too() -> None:
         torch.testing.assert_close(model.head(hidden), wanted, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("gelu", [False, True])
+def test_many_rows_in_bf16_are_those_of_one_product(gelu: bool) -> None:
+    linear = torch.nn.Linear(64, 48).requires_grad_(False).bfloat16()
+    layer = cpu.PackedLinear(linear.weight, linear.bias)
+    if gelu:
+        layer.fuse_gelu()
+    x = torch.randn(2, cpu.BF16_ROWS - 1, 64, generator=torch.Generator().manual_seed(6)).bfloat16()
+    plain = linear(x)
+    torch.testing.assert_close(layer(x), torch.nn.functional.gelu(plain, approximate="tanh") if gelu else plain)
+
+
 def test_a_bf16_head_of_many_tokens_goes_through_in_runs_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(6)
     x = torch.randn(2, cpu.MANY_TOKENS, 64, generator=generator).bfloat16()
