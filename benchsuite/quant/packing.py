@@ -33,7 +33,8 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     word = _upper_byte(codes, 1 << 8 | 1 << 3).view(torch.int32)  # (R·C/8): four times two codes, 6 bits to the byte
     word.sub_(word >> 8 & 0x003F_003F, alpha=(1 << 8) - (1 << 6))  # the second of two moves down beside the first
     word.sub_(word >> 16, alpha=(1 << 16) - (1 << 12))
-    return word.view(torch.uint8).view(-1, 4)[:, :3].reshape(rows, width)
+    low, middle, high, _ = word.view(torch.uint8).view(-1, 4).unbind(1)
+    return torch.stack((low, middle, high), 1).view(rows, width)
 
 
 def _upper_byte(codes: Tensor, factor: int) -> Tensor:
