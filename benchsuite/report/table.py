@@ -6,7 +6,7 @@ Cells that differ in precision (or engine) only stand under each other, so that 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -57,6 +57,10 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
             console.print(
                 Text(f"Limited to {limits.pop()} examples a dataset: the intervals say what that leaves open.")
             )
+        for model, bits in _quantized_before(references.values()).items():
+            console.print(
+                Text(f"{model} was quantized before: its {REFERENCE} is weights of {bits:.3g} bits as they are.")
+            )
     reasons: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record.reason:
@@ -65,6 +69,13 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
         more = f" and {len(labels) - 1} more cells" if len(labels) > 1 else ""
         style = {"passed": "", "skipped": "yellow"}.get(status, "red")
         console.print(Text(f"{status}: {labels[0]}{more}: {reason}", style=style))
+
+
+def _quantized_before(references: Iterable[Record]) -> dict[str, float]:
+    """Models that hold packed weights before a precision is applied, and their bits a linear weight."""
+    return {
+        record.cell.model: record.coverage["bits_per_weight"] for record in references if record.coverage.get("share")
+    }
 
 
 def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> list[Text]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -51,6 +52,13 @@ def test_shares_change_by_points_with_their_interval() -> None:
     assert "90.0 ± 4.0" in text
     assert "headlines: accuracy in %" in text
     assert "-5.0 pt" in text
+
+
+def test_a_model_that_came_quantized_is_said_to_be_no_fp32() -> None:
+    record = measured("fp32", 10.0, 1000, 2**20)
+    assert "quantized before" not in printed(replace(record, coverage={"share": 0.0, "bits_per_weight": 32.0}))
+    text = printed(replace(record, coverage={"share": 1.0, "bits_per_weight": 4.5}))
+    assert text.count("tiny was quantized before: its fp32 is weights of 4.5 bits as they are.") == 1
 
 
 def test_what_was_skipped_or_failed_is_named_with_its_reason_once() -> None:
