@@ -17,7 +17,7 @@ from torch import Tensor
 from benchsuite.errors import QuantizationError
 from benchsuite.quant.bounds import code_book_bound, dynamic_scale_bound, mean_scale
 from benchsuite.quant.grids import Packed
-from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, magnitude, magnitudes
+from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, magnitudes
 
 Book = Literal["nf4", "fp4"]
 # fmt: off
@@ -71,7 +71,8 @@ class CodeBook:
             ranks = torch.bucketize(x, midpoints, out_int32=True)
             return ranks if self.book == "nf4" else order[ranks]
 
-        packed, absmax = encode_rows(weight, self.block, 4, lambda x: (magnitude(x),), codes)
+        absmax = magnitudes(weight, self.block)
+        packed = encode_rows(weight, self.block, 4, codes, absmax)
         return {"codes": packed, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:

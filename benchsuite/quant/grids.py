@@ -22,10 +22,8 @@ from benchsuite.quant.groups import (
     decode_rows,
     elementwise_bound,
     encode_rows,
-    extremes,
-    fit_groups,
-    magnitude,
     magnitudes,
+    ranges,
 )
 from benchsuite.quant.packing import SUPPORTED_BITS
 
@@ -77,11 +75,9 @@ class Absmax:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
-        codes, scale = encode_rows(weight, self.group, self.bits, self._scale, self._codes)
+        scale = bounds.cut(magnitudes(weight, self.group) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE)
+        codes = encode_rows(weight, self.group, self.bits, self._codes, scale)
         return {"codes": codes.view(torch.int8) if self.bits == 8 else codes, "scale": scale}
-
-    def _scale(self, x: Tensor) -> tuple[Tensor]:
-        return (bounds.cut(magnitude(x) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
 
     def _codes(self, x: Tensor, scale: Tensor) -> Tensor:
         """Integers whose low bits are the codes of `x`, `offset` added."""
@@ -123,9 +119,8 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        codes, scale, zero_point = encode_rows(
-            weight, self.group, self.bits, lambda x: self.parameters(*extremes(x)), self._codes
-        )
+        scale, zero_point = self.parameters(*ranges(weight, self.group))
+        codes = encode_rows(weight, self.group, self.bits, self._codes, scale, zero_point + _TO_INTEGER)
         return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,8 +148,8 @@ class ZeroPoint:
         return (1 + 2.0**-21) / self.levels
 
     def _codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        """Integers whose low bits are the codes of `x`."""
-        codes = x.div(scale).add_(zero_point + _TO_INTEGER).clamp_(max=self.levels + _TO_INTEGER)
+        """Integers whose low bits are the codes of `x`; `zero_point` holds `_TO_INTEGER` too."""
+        codes = x.div(scale).add_(zero_point).clamp_(max=self.levels + _TO_INTEGER)
         return codes.view(torch.int32)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -169,8 +164,7 @@ class ZeroPoint:
 
     def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Half a step and a little; proof in `bounds.zero_point_bound`."""
-        low, high = fit_groups(weight, self.group, extremes)
-        bound = bounds.zero_point_bound(*self._widened(low, high), self.levels)
+        bound = bounds.zero_point_bound(*self._widened(*ranges(weight, self.group)), self.levels)
         return elementwise_bound(bound, weight, self.group, dtype)
 
 

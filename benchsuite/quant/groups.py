@@ -14,10 +14,9 @@ from benchsuite.quant.bounds import rounding_bound
 from benchsuite.quant.packing import pack, unpack
 
 Group = Literal["tensor", "row"] | int
-Fit = Callable[[Tensor], tuple[Tensor, ...]]  # parameters (R, G, 1) of groups from a view (R, G, group) of weights
 
 # Work goes through the weight in runs of rows of about this many elements: small enough for the caches of two cores,
-# large enough that starting some thirty operations costs little.
+# large enough that starting an operation on both costs little.
 _CHUNK_ELEMENTS = 3 << 17
 
 
@@ -70,54 +69,50 @@ def grouped(x: Tensor, group: Group) -> Iterator[tuple[Tensor, slice]]:
 
 
 def magnitudes(weight: Tensor, group: Group) -> Tensor:
-    """Largest magnitude of every group of a weight (..., C), float32, (1, 1), (R, 1) or (R, G); see `fit_groups`."""
-    (found,) = fit_groups(weight, group, lambda x: (magnitude(x),))
+    """Largest magnitude of every group, float32, (1, 1), (R, 1) or (R, G); refuses what `ranges` refuses."""
+    (found,) = _by_group(weight, group, _magnitude)
     return found
 
 
-def magnitude(x: Tensor) -> Tensor:
-    """Largest magnitude of every group of a view (R, G, group), float32 (R, G, 1)."""
-    if x.shape[:-1].numel() == 1:
-        low, high = extremes(x)
-        return torch.maximum(low.abs(), high.abs())
-    return x.abs().amax(-1, keepdim=True).float()
+def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+    """Smallest and largest weight of every group, float32, each (1, 1), (R, 1) or (R, G).
 
-
-def extremes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Smallest and largest weight of every group of a view (R, G, group), float32 (R, G, 1)."""
-    if x.shape[:-1].numel() == 1:  # PyTorch finds both in one go through a whole tensor, but slowly along a dimension
-        low, high = (end.view(1, 1, 1) for end in x.aminmax())
-    else:
-        low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
-    return low.float(), high.float()
-
-
-def fit_groups(weight: Tensor, group: Group, fit: Fit) -> tuple[Tensor, ...]:
-    """What `fit` says of every group of a weight (..., C), each (1, 1), (R, 1) or (R, G).
-
-    QuantizationError where a weight is NaN or infinite. Groups of an empty weight are of one zero.
+    QuantizationError where a weight is NaN or infinite; 0 for groups of an empty tensor.
     """
+    low, high = _by_group(weight, group, _extremes)
+    return low, high
+
+
+def _by_group(weight: Tensor, group: Group, reduce: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """What `reduce` makes of views (r, G, group), tensors (r, G), for all groups and as float32."""
     rows = as_rows(weight)
+    height, columns = rows.shape
     if rows.numel() == 0:
-        shape = scale_shape(rows.shape[0], rows.shape[1], group)
-        found = fit(torch.zeros(*shape, 1, device=rows.device))
+        found = reduce(torch.zeros(*scale_shape(height, columns, group), 1, device=rows.device))
     elif group == "tensor":
-        found = fit(rows.reshape(1, 1, -1))
+        found = reduce(rows.reshape(1, 1, -1))
     else:
-        found = _run_by_run(fit, group, rows)
+        joined = []
+        for part, _ in grouped(rows, group):
+            each = [reduce(part[run]) for run in chunks(part.shape[0], part.shape[1:].numel())]
+            joined.append([torch.cat(one) for one in zip(*each, strict=True)])
+        found = tuple(torch.cat(one, 1) for one in zip(*joined, strict=True))
     require_finite(weight, *found)
-    return tuple(one.squeeze(-1) for one in found)
+    return tuple(one.float() for one in found)
 
 
-def _run_by_run(visit: Callable[..., tuple[Tensor, ...]], group: Group, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors (R, G, 1) whose parts `visit` gives for views (r, G, group) of runs of rows of `tensors` (R, C)."""
-    columns = []
-    for parts in zip(*(grouped(tensor, group) for tensor in tensors), strict=True):
-        views = [view for view, _ in parts]
-        height, groups, width = views[0].shape
-        found = [visit(*(view[run] for view in views)) for run in chunks(height, groups * width)]
-        columns.append([torch.cat(one) for one in zip(*found, strict=True)])
-    return tuple(torch.cat(one, 1) for one in zip(*columns, strict=True))
+def _magnitude(x: Tensor) -> tuple[Tensor]:
+    if x.shape[:-1].numel() == 1:
+        low, high = _extremes(x)
+        return (torch.maximum(low.abs(), high.abs()),)
+    return (x.abs().amax(-1),)
+
+
+def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
+    if x.shape[:-1].numel() == 1:  # PyTorch finds both in one go through a whole tensor, but slowly along a dimension
+        low, high = x.aminmax()
+        return low.view(1, 1), high.view(1, 1)
+    return x.amin(-1), x.amax(-1)
 
 
 def require_finite(weight: Tensor, *statistics: Tensor) -> None:
@@ -132,27 +127,19 @@ def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     )
 
 
-def encode_rows(weight: Tensor, group: Group, bits: int, fit: Fit, encode: Callable[..., Tensor]) -> list[Tensor]:
-    """Packed codes uint8 of a weight (..., C), and the parameters of its groups as `fit` finds them.
+def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """Packed codes uint8 of a weight (..., C), in runs of rows that fit the cache.
 
     `encode` maps float32 weights, which it leaves as they are, and the parameters of their groups to integers whose low
-    8 bits are the codes. A run of rows is read from memory once: its groups are fitted and encoded while it is in the
-    cache. QuantizationError where a weight is NaN or infinite, which the parameters then are too.
+    8 bits are the codes.
     """
     rows = as_rows(weight)
     codes = torch.empty(rows.shape, dtype=torch.int8, device=rows.device)  # a fast path leads to int8, none to uint8
-    whole = fit_groups(weight, group, fit) if group == "tensor" or rows.numel() == 0 else ()
-
-    def encoded(x: Tensor, place: Tensor) -> tuple[Tensor, ...]:
-        x = x.float()
-        parameters = whole or fit(x)
-        place.copy_(encode(x, *parameters))
-        return parameters
-
-    fitted = _run_by_run(encoded, group, rows, codes) if rows.numel() else ()
-    parameters = whole or tuple(one.squeeze(-1) for one in fitted)
-    require_finite(weight, *parameters)
-    return [pack(codes.view(torch.uint8), bits), *parameters]
+    for (part, groups), (place, _) in zip(grouped(rows, group), grouped(codes, group), strict=True):
+        mine = [one.expand(rows.shape[0], -1)[:, groups].unsqueeze(-1) for one in parameters]  # (R, G, 1) each
+        for run in chunks(part.shape[0], part.shape[1:].numel()):
+            place[run].copy_(encode(part[run].float(), *(one[run] for one in mine)))
+    return pack(codes.view(torch.uint8), bits)
 
 
 def decode_rows(
