@@ -26,7 +26,8 @@ class NativeEngine:
         """Hidden states, then the logits of every position."""
         input_ids = torch.tensor([list(ids)], device=self.model.device)  # (1, T)
         hidden = self.model.hidden(input_ids, self.model.new_cache(1, len(ids)))
-        for states in torch.split(hidden[0], HEAD_ROWS * 4 // hidden.element_size()):  # HEAD_ROWS of float32
+        rows = HEAD_ROWS * 4 // hidden.element_size()  # whose logits are as many bytes as HEAD_ROWS of float32
+        for states in torch.split(hidden[0], rows):
             self.model.head(states)
         synchronize(self.model.device)
 

@@ -20,7 +20,7 @@ from benchsuite.quant.products import int8_is_exact, quantize_activations
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
-BF16_ROWS = 256  # rows that oneDNN multiplies in bf16 faster than a quarter of 1,024
+BF16_ROWS = 256  # rows for which oneDNN in bf16 takes less than a quarter of the time of 1,024
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
@@ -170,7 +170,7 @@ class Int8Linear(nn.Module):
             codes, scale = quantize_activations(rows)
             y = _onednn_int8_linear(codes, scale, *self._held, self.bias, *self.post)  # (1, out)
         else:
-            y = torch.empty(rows.shape[0], self.out_features)
+            y = torch.empty(rows.shape[0], self.out_features, dtype=torch.float32)
             for run, place in zip(torch.split(rows, INT8_ROWS), torch.split(y, INT8_ROWS), strict=True):
                 self._multiply(run, place)
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
@@ -179,6 +179,7 @@ class Int8Linear(nn.Module):
     def _held(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.scale, self.zero_point, self.codes
 
+    @torch.no_grad()
     def _multiply(self, x: Tensor, out: Tensor) -> None:
         """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)

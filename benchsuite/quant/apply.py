@@ -151,9 +151,11 @@ def quantize_linears(
 
 def linears_to_quantize(module: nn.Module, *, quantize_head: bool = False) -> dict[str, nn.Linear]:
     """The linear layers of `linears`, of which there must be some."""
+    if any(packed_of(layer) for layer in module.modules()):
+        raise QuantizationError(
+            f"{type(module).__name__} is quantized already; quantize the floating-point model (fp32 takes it as it is)"
+        )
     found = linears(module, with_head=quantize_head)
-    if not found and any(packed_of(layer) for layer in module.modules()):
-        raise QuantizationError(f"{type(module).__name__} is quantized already; choose fp32, which takes it as it is")
     if not found:
         raise QuantizationError(f"{type(module).__name__} has no linear layer to quantize; choose fp32, bf16 or fp16")
     return found

@@ -43,26 +43,29 @@ def absmax_bound(absmax: Tensor, qmax: int) -> Tensor:
 
 
 def zero_point_bound(low: Tensor, high: Tensor, levels: int) -> Tensor:
-    """The bound of `ZeroPoint` for groups from `low` <= 0 to `high` >= levels · 2**-126, codes to `levels`: a little
-    over half a step.
+    """The bound of `ZeroPoint` for groups from `low` <= 0 to `high` >= 0, codes to `levels`: a little over half a step.
 
-    Proof. Let r = (high - low) / levels and k = fl((1 + 8 u) / levels). No more than five roundings lie between (1 + 8
-    u) r and t = fl(fl(high · k) - fl(low · k)), so that r <= t <= r (1 + 14 u). Let s = cut(t) or, where rint(fl(high /
-    s)) - rint(fl(low / s)) < levels, the next smaller number of 16 bits: never below 2**-126. With x = fl(w / s), z =
-    -rint(fl(low / s)) the code is c = min(rint(x + z), levels), the sum rounded once and not below 0: rounding is
-    monotone, and fl(low / s) + z, at most 1/2 from 0, goes to 0, which is even. If c = rint(x + z), then |x - (c - z)|
-    <= 1/2.
+    Proof. Let r = (high - low) / levels, k = fl((1 + 8 u) / levels) and t = fl(fl(high · k) - fl(low · k)), on the way
+    to which each number is rounded three times: by u relative, or a subnormal product by 2**-150, no more than u ·
+    2**-126. Where r >= 2**-126 therefore r <= t <= r (1 + 14 u). Let s = max(cut(t), 2**-126) or, where rint(fl(high /
+    s)) - rint(fl(low / s)) < levels, the next smaller number of 16 bits that is not below 2**-126; so s <= R (1 + 14
+    u), R = max(r, 2**-126). With x = fl(w / s), z = -rint(fl(low / s)) the code is c = min(rint(x + z), levels), the
+    sum rounded once and not below 0: rounding is monotone, and fl(low / s) + z, at most 1/2 from 0, goes to 0, which is
+    even. If c = rint(x + z), then |x - (c - z)| <= 1/2.
     Otherwise 0 < x - (c - z) <= fl(high / s) - levels - rint(fl(low / s)) <= (high - low) / s - levels + 1/2 + 2**-16,
-    the last term for two quotients of at most 2**8 rounded to float32. Where s = cut(t), (high - low) / s <= levels (1
-    + 2**-15 + 2**-23); where s was made smaller once more, the quotients were less than levels + 2**-16 apart before,
-    and 2**-15 of that more after. So |w / s - (c - z)| <= 1/2 + levels · 2**-15 + 2**-14, and the product (c - z) · s
-    is exact (|c - z| < 2**8). Where it exceeds the largest float32 it is saturated to it, which brings it nearer to w.
+    the last term for two quotients of at most 2**8 rounded to float32. Where s >= cut(t), (high - low) / s <= levels (1
+    + 2**-15 + 2**-23); where s was made smaller, the quotients were at most levels + 2**-16 apart before, and 2**-15 of
+    that more after. So |w / s - (c - z)| <= 1/2 + levels · 2**-15 + 2**-15 + 2**-16, and the product (c - z) · s is
+    exact (|c - z| < 2**8). Times s <= R (1 + 14 u); what 2**-14 leaves covers 14 u and the roundings of the bound.
+    Where the product exceeds the largest float32 it is saturated to it, which brings it nearer to w.
 
-    The codes 0 and `levels` are both used: low has 0, and where s was made smaller (high - low) / s >= levels (1 +
-    2**-17), which carries high past the tie. Then high - low = levels · s for the values that are held, unless high was
-    saturated, and t lies in [s, s (1 + 14 u)], which is cut to s: a second quantizing changes nothing.
+    Unless s = 2**-126, the codes 0 and `levels` are both used: low has 0, and where s was made smaller (high - low) / s
+    >= levels (1 + 2**-17), so that the rounded quotients a and b are more than `levels` apart and rint(a) - rint(b) >=
+    a - b - 1 > levels - 1. Then high - low = levels · s for the values that are held, unless an end was saturated, and
+    their t lies in [s, s (1 + 14 u)], which is cut to s: a second quantizing changes nothing. At s = 2**-126 the values
+    held span no more codes than before, which leads to s again.
     """
-    step = (high.double() - low.double()).div(levels).float()
+    step = (high.double() - low.double()).div(levels).float().clamp(min=SMALLEST_SCALE)
     return step * (0.5 + levels * _CUT + 2.0**-14)
 
 

@@ -67,7 +67,7 @@ class CodeBook:
         midpoints, order = _midpoints(self.book, weight.device)
 
         def codes(x: Tensor, absmax: Tensor) -> Tensor:
-            x = x.mul(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1)
+            x = x.mul(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1).contiguous()
             ranks = torch.bucketize(x, midpoints, out_int32=True)
             return ranks if self.book == "nf4" else order[ranks]
 

@@ -126,25 +126,22 @@ class ZeroPoint:
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Scales and zero points (both float32) of groups with smallest and largest weight `low` and `high`.
 
-        The scale is such that the codes 0 and 2**bits - 1 are both used; proofs in `bounds.zero_point_bound`.
+        The scale is such that the codes 0 and 2**bits - 1 are both used, unless it is the smallest there is; proofs in
+        `bounds.zero_point_bound`.
         """
-        low, high = self._widened(low, high)
-        scale = bounds.cut((high * self._unit).sub_(low * self._unit))
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
         zero_point = (low / scale).round_().neg_()
         unused = (high / scale).round_().add_(zero_point) < self.levels
-        if unused.any():  # rare: both ends are rounded towards zero
+        if unused.any():  # rare but for groups of zeros: both ends are rounded towards zero
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
-            scale = torch.where(unused, narrower, scale)
+            scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)
             zero_point = (low / scale).round_().neg_()
         return scale, zero_point
 
-    def _widened(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Ends of a range that holds zero and is wide enough for a scale that is not subnormal."""
-        return low.clamp(max=0), high.clamp(min=self.levels * bounds.SMALLEST_SCALE)
-
     @property
     def _unit(self) -> float:
-        """A step's share of the range, rounded up so that the range of a scale of 16 bits leads to that scale again."""
+        """A step's share of the range, and a little more: rounded, the scale is to be no less before it is cut."""
         return (1 + 2.0**-21) / self.levels
 
     def _codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
@@ -164,7 +161,8 @@ class ZeroPoint:
 
     def bound(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Half a step and a little; proof in `bounds.zero_point_bound`."""
-        bound = bounds.zero_point_bound(*self._widened(*ranges(weight, self.group)), self.levels)
+        low, high = ranges(weight, self.group)
+        bound = bounds.zero_point_bound(low.clamp(max=0), high.clamp(min=0), self.levels)
         return elementwise_bound(bound, weight, self.group, dtype)
 
 

@@ -84,7 +84,10 @@ def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
 
 
 def _by_group(weight: Tensor, group: Group, reduce: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """What `reduce` makes of views (r, G, group), tensors (r, G), for all groups and as float32."""
+    """Statistics of all groups, float32, (1, 1), (R, 1) or (R, G); `reduce` finds those (r, G) of a view (r, G, group).
+
+    Runs of rows are reduced one after the other, so that they are in the cache from the first statistic on.
+    """
     rows = as_rows(weight)
     height, columns = rows.shape
     if rows.numel() == 0:

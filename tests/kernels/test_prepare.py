@@ -88,8 +88,9 @@ def test_widths_and_heads_that_no_kernel_takes_and_no_rows_at_all_are_computed(p
         assert model(ids[:0]).shape == (0, 5, 131)
 
 
-@pytest.mark.parametrize("tokens", [1, 2, cpu.INT8_ROWS + 1])
-def test_prepared_int8_products_are_those_of_the_definition(tokens: int) -> None:
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("tokens", [1, 2, cpu.INT8_ROWS + 3])
+def test_prepared_int8_products_are_those_of_the_definition(tokens: int, gelu: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     linear = torch.nn.Linear(48, 33).requires_grad_(False)
     layer = QuantizedLinear.of(linear, Absmax(8, "row"), w8a8)
@@ -97,6 +98,11 @@ def test_prepared_int8_products_are_those_of_the_definition(tokens: int) -> None
     x = torch.randn(tokens, 48, generator=generator)
     plain = module(x)
     prepare(module, "cpu")
+    if gelu:
+        if not isinstance(module[0], cpu.Int8Linear):
+            pytest.skip("this processor has no exact int8 product")
+        module[0].fuse_gelu()
+        plain = torch.nn.functional.gelu(plain, approximate="tanh")
     torch.testing.assert_close(module(x), plain, atol=1e-6, rtol=1e-5)
 
 

@@ -142,10 +142,11 @@ def test_a_model_without_a_linear_layer_is_refused() -> None:
 
 
 def test_a_model_that_is_quantized_already_is_refused_as_that() -> None:
-    module = native()
-    precisions["nf4-g64"].apply(module, device="cpu")
-    with pytest.raises(QuantizationError, match="GPT2 is quantized already; choose fp32"):
-        precisions["absmax8"].apply(module, device="cpu")
+    for name in ("nf4-g64", "bnb-nf4"):
+        module = native()
+        precisions[name].apply(module, device="cpu")
+        with pytest.raises(QuantizationError, match="GPT2 is quantized already"):
+            precisions["absmax8"].apply(module, device="cpu")
 
 
 def test_a_damaged_layer_is_named_with_the_index() -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from torch import Tensor
 
 from benchsuite.errors import QuantizationError
-from benchsuite.quant import testing
+from benchsuite.quant import bounds, groups, testing
 from benchsuite.quant.grids import Absmax, ZeroPoint
+from benchsuite.quant.groups import Group
 from benchsuite.quant.packing import unpack
 from benchsuite.quant.testing import weights
 from tests.quant.strategies import GRIDS, WIDE_GRIDS, bits, sizes
@@ -98,10 +99,34 @@ def test_zero_point_spans_the_range_widened_to_hold_zero() -> None:
     assert packed["codes"].tolist() == [[0, 255, 58], [51, 255, 1]]
 
 
+@pytest.mark.parametrize("group", ["tensor", "row", 1, 50, 500])
+@pytest.mark.parametrize("scheme", [Absmax, ZeroPoint])
+@pytest.mark.parametrize("dtype", testing.DTYPES)
+def test_a_weight_goes_through_in_runs_of_rows(
+    scheme: type[Absmax | ZeroPoint], group: Group, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = scheme(4, group)
+    weight = torch.randn(40, 131, generator=torch.Generator().manual_seed(0)).to(dtype)
+    whole, bound = grid.quantize(weight), grid.bound(weight)
+    held = grid.dequantize(whole, weight.shape)
+    for elements in (131, 400):  # one row at a time, and three
+        monkeypatch.setattr(groups, "_CHUNK_ELEMENTS", elements)
+        packed = grid.quantize(weight)
+        assert all(torch.equal(packed[name], whole[name]) for name in whole)
+        assert torch.equal(grid.bound(weight), bound)
+        assert torch.equal(grid.dequantize(packed, weight.shape), held)
+
+
+def test_ranges_near_the_smallest_scale_keep_what_the_grid_holds() -> None:
+    weight = -torch.arange(256.0)[None] * 2.0**-118
+    grid = ZeroPoint(8, "row")
+    assert torch.equal(grid.dequantize(grid.quantize(weight), weight.shape), weight)
+
+
 @given(
     grid=GRIDS["zero-point"],
     significand=st.integers(1 << 15, (1 << 16) - 1),
-    exponent=st.integers(-60, 60),
+    exponent=st.integers(-141, 60),
     share=st.floats(0, 1),
     off=st.integers(-3, 3),
 )
@@ -115,7 +140,7 @@ def test_zero_point_scales_use_both_end_codes_and_lead_back_to_themselves(
     low = (low.view(torch.int32) + off).view(torch.float32)
     scale, zero_point = grid.parameters(low, high)
     assert (low / scale).round() + zero_point == 0
-    assert (high / scale).round() + zero_point >= grid.levels
+    assert (high / scale).round() + zero_point >= grid.levels or scale == bounds.SMALLEST_SCALE
     # the range of the values that are held
     again = grid.parameters(-zero_point * scale, (grid.levels - zero_point) * scale)
     assert again == (scale, zero_point)
