@@ -173,13 +173,13 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
             metrics={name: _metric_from_json(metric) for name, metric in data["metrics"].items()},
             status=data["status"],
             reason=data["reason"],
-            fingerprints=data["fingerprints"],
-            protocol=data["protocol"],
-            coverage=data["coverage"],
-            kernels=data["kernels"],
-            machine=data["machine"],
+            fingerprints=dict(data["fingerprints"]),
+            protocol=dict(data["protocol"]),
+            coverage=dict(data["coverage"]),
+            kernels=dict(data["kernels"]),
+            machine=dict(data["machine"]),
             samples=data["samples"],
-            excluded=data["excluded"],
+            excluded=dict(data["excluded"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}") from error

@@ -82,6 +82,7 @@ def with_evidence(**evidence: Any) -> dict[str, Any]:
         ({"cell": {}}, "schema None"),
         (damage(cell={"colour": "red"}), "not a whole record"),
         (damage(metrics={"x": {"value": 1}}), "not a whole record"),
+        (damage(coverage=[1]), "not a whole record"),
         (with_evidence(kind="items", bits="", n=9), "fewer outcomes"),
         (with_evidence(kind="rounds", seconds="%%", work=1), "base64"),
         (with_evidence(kind="dreams"), "dreams"),

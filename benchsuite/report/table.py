@@ -73,9 +73,12 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
 
 def _quantized_before(references: Iterable[Record]) -> dict[str, float]:
     """Models that hold packed weights before a precision is applied, and their bits a linear weight."""
-    return {
-        record.cell.model: record.coverage["bits_per_weight"] for record in references if record.coverage.get("share")
-    }
+    found = {}
+    for record in references:
+        bits = record.coverage.get("bits_per_weight")
+        if record.coverage.get("share") and isinstance(bits, int | float):
+            found[record.cell.model] = bits
+    return found
 
 
 def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> list[Text]:

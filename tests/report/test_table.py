@@ -59,6 +59,8 @@ def test_a_model_that_came_quantized_is_said_to_be_no_fp32() -> None:
     assert "quantized before" not in printed(replace(record, coverage={"share": 0.0, "bits_per_weight": 32.0}))
     text = printed(replace(record, coverage={"share": 1.0, "bits_per_weight": 4.5}))
     assert text.count("tiny was quantized before: its fp32 is weights of 4.5 bits as they are.") == 1
+    for odd in ({"share": 1.0}, {"share": 1.0, "bits_per_weight": "few"}):  # a file of another hand
+        assert "1,000" in printed(replace(record, coverage=odd))
 
 
 def test_what_was_skipped_or_failed_is_named_with_its_reason_once() -> None:
