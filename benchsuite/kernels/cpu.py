@@ -20,7 +20,7 @@ from benchsuite.quant.products import int8_is_exact, quantize_activations
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
-BF16_ROWS = 256  # rows for which oneDNN in bf16 takes less than a quarter of the time of 1,024
+BF16_ROWS = 256  # rows that oneDNN multiplies in bf16 at once: 1,024 together take more time than in four runs
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster

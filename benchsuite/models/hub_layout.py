@@ -13,7 +13,7 @@ from benchsuite.models.gpt2 import GPT2, GPT2Config
 
 
 def why_not_native(config: Mapping[str, Any]) -> str | None:
-    """The first reason why a `config.json` describes something else than this file's GPT-2, or None."""
+    """The first reason why a `config.json` describes something else than our GPT-2, or None."""
     wanted: dict[str, tuple[Any, ...]] = {
         "model_type": ("gpt2",),
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),

@@ -32,11 +32,12 @@ class QuantizedEmbedding(nn.Module):
         """Logits (..., V) of hidden states (..., C), which are rounded to int8 with a scale per token for it."""
         codes, scale = self.get_buffer("codes"), self.get_buffer("scale")
         x, x_scale = quantize_activations(hidden.reshape(-1, hidden.shape[-1]))  # (N, C), (N, 1)
-        logits = torch.empty(x.shape[0], codes.shape[0], device=x.device)  # (N, V)
+        logits = torch.empty(x.shape[0], codes.shape[0], dtype=torch.float32, device=x.device)  # (N, V)
         if x.shape[0] <= FEW_TOKENS:
             torch.mul(int8_matmul(codes, x).t(), scale.t(), out=logits).mul_(x_scale)
         else:
             step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // x.shape[0])
-            for run in (slice(start, start + step) for start in range(0, codes.shape[0], step)):
+            for start in range(0, codes.shape[0], step):
+                run = slice(start, start + step)
                 logits[:, run].copy_(int8_matmul(x, codes[run])).mul_(scale[run].t()).mul_(x_scale)
         return logits.to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
