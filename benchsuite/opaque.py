@@ -1,7 +1,8 @@
 """Functions that `torch.compile` calls as they are, without looking inside.
 
-Inductor of PyTorch 2.13 cannot take a weight in oneDNN's own layout that is no constant of the graph, and it turns
-`torch._int_mm` by a vector into a kernel whose result is wrong.
+Inductor of PyTorch 2.13 cannot take a weight in oneDNN's own layout that is no constant of the graph, it turns
+`torch._int_mm` by a vector into a kernel whose result is wrong, and it calls the 4-bit product of a nested region with
+a group size that is no number.
 """
 
 from __future__ import annotations

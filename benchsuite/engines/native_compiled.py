@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,14 +15,30 @@ from benchsuite.engines import ignore
 from benchsuite.engines.native_graph import GraphEngine, native, one_pass
 from benchsuite.engines.source import Source
 from benchsuite.errors import UnavailableError
+from benchsuite.models.gpt2 import GPT2, Block
+from benchsuite.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from benchsuite.engines.native_graph import Pass
+
+_STATIC = ("torch.nn.", "benchsuite.kernels.", "benchsuite.models.", "benchsuite.quant.embedding")
 
 
 class CompiledEngine(GraphEngine):
     """Compiled anew for every size of a generation; UnavailableError where no compiler works here."""
 
+    def __init__(self, model: LanguageModel, module: GPT2) -> None:
+        super().__init__(model, _compiled(module))
+        self._module = module
+        if module.wpe.weight.is_cpu and _is_static(module):  # one block is compiled for all
+            region = torch.compiler.nested_compile_region(Block.forward)
+            for block in module.h:
+                block.forward = MethodType(region, block)
+
     def prepare(self, batch_size: int, capacity: int) -> None:
-        """As every graph, and drop what was compiled for the last size."""
-        torch.compiler.reset()
+        """As every graph, with weights held as this size reads them; what was compiled for the last one is dropped."""
+        self._run = _compiled(self._module)
+        self._module.lay_out(one_token=batch_size == 1)
         super().prepare(batch_size, capacity)
 
     def generate(
@@ -38,9 +56,33 @@ class CompiledEngine(GraphEngine):
             ) from error
 
 
+def _is_static(module: GPT2) -> bool:
+    """Whether a pass is one graph that no value changes: all layers are PyTorch's, the model's or the table's own. What
+    computes as a method says may leave the graph (llm-int8 asks which features are outliers)."""
+    layers = list(module.modules())
+    weights = [weight for layer in layers for weight in layer.parameters(recurse=False)]
+    return all(type(layer).__module__.startswith(_STATIC) for layer in layers) and all(
+        type(weight) is torch.nn.Parameter for weight in weights
+    )
+
+
+def _compiled(module: GPT2) -> Pass:
+    """`one_pass` of `module` for tensors of one size.
+
+    What Dynamo compiles belongs to a code object, so each pass gets one of its own, and no engine meets what was
+    compiled for another. Of a static pass nothing can change then, and that it did not need not be asked for every
+    token, which takes a twentieth of its time.
+    """
+    static = _is_static(module)
+    # results are rounded to their dtype where the model rounds them, also where a kernel could keep more digits
+    options: dict[str, Any] = {"emulate_precision_casts": True, "size_asserts": False}
+    if static:
+        options["guard_filter_fn"] = lambda guards: [False] * len(guards)
+    code = one_pass.__code__.replace(co_name="compiled_pass")
+    run = torch.compile(FunctionType(code, one_pass.__globals__), fullgraph=static, dynamic=False, options=options)
+    return lambda *given: run(module, *given)
+
+
 def load(source: Source, form: str, threads: int, device: str) -> CompiledEngine:
     """The model in the precision `form`."""
-    model, module = native(source, form, threads, device)
-    # a result is rounded to its dtype wherever the model rounds it, also where one kernel could keep more digits
-    compiled = torch.compile(one_pass, dynamic=False, options={"emulate_precision_casts": True})
-    return CompiledEngine(model, lambda *given: compiled(module, *given))
+    return CompiledEngine(*native(source, form, threads, device))

@@ -14,23 +14,23 @@ from torch import Tensor
 
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import NumericalError, UnavailableError
 from benchsuite.measure.resident import load as load_model
-from benchsuite.models.language_model import LanguageModel, require_finite
+from benchsuite.models.language_model import LanguageModel, not_finite
 
 if TYPE_CHECKING:
     from benchsuite.models.gpt2 import GPT2, KVCache
 
-    # tokens (B,), positions (B,) and a cache to the most likely next tokens (B,) and their logits (B,)
+    # tokens (B,), positions (B,) and a cache to the most likely next tokens (B,), and whether their logits are numbers
     Pass = Callable[[Tensor, Tensor, KVCache], tuple[Tensor, Tensor]]
 
 _WARM_UPS = 3  # passes before one is captured: in the first ones libraries choose kernels and ask for memory
 
 
 def one_pass(model: GPT2, tokens: Tensor, positions: Tensor, cache: KVCache) -> tuple[Tensor, Tensor]:
-    """The most likely next tokens (B,) after `tokens` (B,) at `positions` (B,), and their logits (B,)."""
+    """The most likely next tokens (B,) after `tokens` (B,) at `positions` (B,), and whether their logits are finite."""
     best, found = model.head(model.step(tokens, positions, cache)).max(dim=-1)
-    return found, best
+    return found, best.isfinite().all()
 
 
 class GraphEngine(NativeEngine):
@@ -73,7 +73,7 @@ class GraphEngine(NativeEngine):
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                found, best = self._once()
+                found, finite = self._once()
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:  # llm-int8, for one, decides on the CPU which features are outliers
@@ -81,15 +81,16 @@ class GraphEngine(NativeEngine):
 
         def again() -> tuple[Tensor, Tensor]:
             graph.replay()
-            return found.clone(), best
+            return found.clone(), finite
 
         return again
 
     def _step(self, tokens: Tensor) -> Tensor:
         self._tokens.copy_(tokens)
-        found, best = self._again()
+        found, finite = self._again()
         self._positions.add_(1)
-        require_finite(self.model, best)
+        if not finite:
+            raise NumericalError(not_finite(self.model))
         return found
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchsuite.kernels.int4 import unpack_int4
+from benchsuite.kernels.rows import by_rows, is_compiled_token
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
@@ -42,11 +43,14 @@ def capabilities() -> frozenset[Capability]:
     return frozenset(found)
 
 
-@opaque(lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]))
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x (..., in) times weight (out, in) transposed, the weight as it is: for the head, which is the embedding too.
+    """x (..., in) times weight (out, in) transposed, the weight as it is: for the head, which is the embedding too."""
+    return by_rows(x, weight).to(x.dtype) if is_compiled_token(x, weight.shape[1]) else _linear(x, weight)
 
-    oneDNN takes it without a copy. But it reorders a bf16 weight in every call: for one token PyTorch's own
+
+@opaque(lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]))
+def _linear(x: Tensor, weight: Tensor) -> Tensor:
+    """oneDNN takes the weight without a copy. But it reorders a bf16 weight in every call: for one token PyTorch's own
     matrix-vector product streams it, for many it goes through oneDNN in runs of rows that stay in the cache. MKL is
     faster on Intel for one token and for narrow models. With gradients, on another device or in another dtype it is
     F.linear.
@@ -90,6 +94,11 @@ def _onednn_int8_linear(
     )
 
 
+@opaque(lambda x, out, *_: x.new_empty(x.shape[0], out))
+def _int4_linear(x: Tensor, out: int, codes: Tensor, group_size: int, scales: Tensor) -> Tensor:  # noqa: ARG001
+    return torch._weight_int4pack_mm_for_cpu(x, codes, group_size, scales)
+
+
 class PlainLinear(nn.Module):
     """y = gelu?(x Wᵀ + b) in float32, the weight (out, in) as it is: one token through MKL, more through oneDNN."""
 
@@ -109,40 +118,66 @@ class PlainLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out)."""
-        name, algorithm = self.post
-        if x.numel() == self.in_features:
-            y = F.linear(x, self.weight, self.bias)
-            return F.gelu(y, approximate=algorithm) if name == "gelu" else y
-        return self.onednn(x)
+        if x.numel() != self.in_features:
+            return self.onednn(x, self.weight)
+        if is_compiled_token(x, self.in_features):
+            return self.compiled(x)
+        return _with_gelu(F.linear(x, self.weight, self.bias), self.post)
 
-    def onednn(self, x: Tensor) -> Tensor:
-        """The same through oneDNN."""
-        return _onednn_linear(x, self.out_features, self.weight, self.bias, *self.post)
+    def compiled(self, x: Tensor) -> Tensor:
+        """The same for one token of a compiled pass."""
+        y = by_rows(x, self.weight)
+        return _with_gelu(y if self.bias is None else y + self.bias, self.post).to(x.dtype)
+
+    def onednn(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The same through oneDNN with its weight in any layout."""
+        return _onednn_linear(x, self.out_features, weight, self.bias, *self.post)
 
 
 class PackedLinear(PlainLinear):
-    """y = gelu?(x Wᵀ + b) in float32 or bfloat16, the weight (out, in) in oneDNN's layout: always through oneDNN."""
+    """y = gelu?(x Wᵀ + b) in float32 or bfloat16, the weight (out, in) in oneDNN's layout: always through oneDNN.
+
+    For a compiled pass of one token the weight is unpacked; it is then packed for the time of any other call.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(torch.ops.mkldnn._reorder_linear_weight(weight.detach()), bias)
+        super().__init__(weight, bias)
+        self.is_packed = False
+        self.pack()
+
+    def pack(self) -> None:
+        """Hold the weight in oneDNN's layout."""
+        self.weight, self.is_packed = self._packed(), True
+
+    def unpack(self) -> None:
+        """Hold the weight in rows."""
+        if self.is_packed:
+            self.weight, self.is_packed = self.weight.to_dense(), False
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out); many rows in bfloat16 in runs that stay in the cache."""
+        if not self.is_packed and is_compiled_token(x, self.in_features):
+            return self.compiled(x)
+        weight = self._packed()
         if x.dtype != torch.bfloat16 or x.numel() <= BF16_ROWS * self.in_features:
-            return self.onednn(x)
+            return self.onednn(x, weight)
         rows = x.reshape(-1, self.in_features)  # (N, in)
         y = rows.new_empty(rows.shape[0], self.out_features)
         for start in range(0, rows.shape[0], BF16_ROWS):
             run = slice(start, start + BF16_ROWS)
-            y[run] = self.onednn(rows[run])
+            y[run] = self.onednn(rows[run], weight)
         return y.view(*x.shape[:-1], self.out_features)
+
+    def _packed(self) -> Tensor:
+        return self.weight if self.is_packed else torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
 
 class Int8Linear(nn.Module):
     """`w8a8`: int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
 
     The weight is prepacked by oneDNN. A single row's scale, the bias and GELU are part of the product; for more rows
-    oneDNN knows only one scale, so theirs follow it.
+    oneDNN knows only one scale, so theirs follow it. For a compiled pass of one token the weight is unpacked; it is
+    then packed for the time of any other call.
     """
 
     codes: Tensor
@@ -153,37 +188,58 @@ class Int8Linear(nn.Module):
     def __init__(self, codes: Tensor, scale: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = codes.shape
-        self.register_buffer("codes", torch.ops.onednn.qlinear_prepack(codes, None))
+        self.register_buffer("codes", codes)
         self.register_buffer("scale", scale.float().expand(self.out_features, 1).reshape(-1).contiguous())
         self.register_buffer("zero_point", torch.zeros(self.out_features, dtype=torch.int8))
         self.register_buffer("bias", None if bias is None else bias.detach().float())
         self.post = ("none", "")
+        self.is_packed = False
+        self.pack()
 
     def fuse_gelu(self) -> None:
         """Apply GELU in its tanh form to every result from now on."""
         self.post = ("gelu", "tanh")
 
+    def pack(self) -> None:
+        """Hold the codes in oneDNN's layout."""
+        self.codes, self.is_packed = self._packed(), True
+
+    def unpack(self) -> None:
+        """Hold the codes in rows."""
+        if self.is_packed:
+            self.codes, self.is_packed = self.codes.to_dense().t().contiguous(), False
+
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        if rows.shape[0] == 1:
+        if not self.is_packed and is_compiled_token(x, self.in_features):
+            y = self._compiled(rows)
+        elif rows.shape[0] == 1:
             codes, scale = quantize_activations(rows)
-            y = _onednn_int8_linear(codes, scale, *self._held, self.bias, *self.post)  # (1, out)
+            y = _onednn_int8_linear(codes, scale, *self._held(), self.bias, *self.post)  # (1, out)
         else:
+            held = self._held()
             y = torch.empty(rows.shape[0], self.out_features, dtype=torch.float32)
             for run, place in zip(torch.split(rows, INT8_ROWS), torch.split(y, INT8_ROWS), strict=True):
-                self._multiply(run, place)
+                self._multiply(run, held, place)
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
-    @property
+    def _packed(self) -> Tensor:
+        return self.codes if self.is_packed else torch.ops.onednn.qlinear_prepack(self.codes, None)
+
     def _held(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.scale, self.zero_point, self.codes
+        return self.scale, self.zero_point, self._packed()
+
+    def _compiled(self, x: Tensor) -> Tensor:
+        codes, scale = quantize_activations(x)  # (1, in), (1, 1)
+        y = by_rows(codes, self.codes) * (scale * self.scale)
+        return _with_gelu(y if self.bias is None else y + self.bias, self.post)
 
     @torch.no_grad()
-    def _multiply(self, x: Tensor, out: Tensor) -> None:
+    def _multiply(self, x: Tensor, held: tuple[Tensor, Tensor, Tensor], out: Tensor) -> None:
         """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
-        torch.mul(_onednn_int8_linear(codes, None, *self._held, None, "none", ""), scale, out=out)
+        torch.mul(_onednn_int8_linear(codes, None, *held, None, "none", ""), scale, out=out)
         if self.bias is not None:
             out += self.bias
         name, algorithm = self.post
@@ -215,18 +271,24 @@ class Int8WeightLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        few = rows.shape[0] <= CACHED_TOKENS
-        step = max(1, CACHED_WEIGHTS // self.in_features) if few else self.out_features
-        y = torch.empty(rows.shape[0], self.out_features, dtype=x.dtype)
-        for start in range(0, self.out_features, step):
-            run = slice(start, start + step)
-            y[:, run] = F.linear(rows, self.codes[run].to(x.dtype))
+        y = self._sums(rows)  # (N, out)
         y.mul_(self.scale)
         if self.offset is not None:
             y.addcmul_(rows.sum(1, keepdim=True), self.offset.to(x.dtype))
         if self.bias is not None:
             y += self.bias
         return y.view(*x.shape[:-1], self.out_features)
+
+    def _sums(self, rows: Tensor) -> Tensor:
+        if is_compiled_token(rows, self.in_features):
+            return by_rows(rows, self.codes).to(rows.dtype)
+        few = rows.shape[0] <= CACHED_TOKENS
+        step = max(1, CACHED_WEIGHTS // self.in_features) if few else self.out_features
+        y = torch.empty(rows.shape[0], self.out_features, dtype=rows.dtype)
+        for start in range(0, self.out_features, step):
+            run = slice(start, start + step)
+            y[:, run] = F.linear(rows, self.codes[run].to(rows.dtype))
+        return y
 
 
 class Int4Linear(nn.Module):
@@ -254,7 +316,7 @@ class Int4Linear(nn.Module):
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
         if rows.shape[0] <= INT4_TOKENS:
-            y = torch._weight_int4pack_mm_for_cpu(rows.bfloat16(), self.codes, self.group_size, self.scales)
+            y = _int4_linear(rows.bfloat16(), self.out_features, self.codes, self.group_size, self.scales)
         else:
             dtype = torch.bfloat16 if "bf16" in capabilities() else torch.float32
             y = rows.to(dtype) @ self.dequantize(dtype)  # (N, out)
@@ -272,6 +334,11 @@ class Int4Linear(nn.Module):
         if not self.symmetric:
             groups.add_(offset)
         return weight
+
+
+def _with_gelu(y: Tensor, post: tuple[str, str]) -> Tensor:
+    name, algorithm = post
+    return F.gelu(y, approximate=algorithm) if name == "gelu" else y
 
 
 def int4_group(out_features: int, in_features: int, group: Group) -> int | None:

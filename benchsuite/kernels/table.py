@@ -5,6 +5,8 @@ Rows are tried from the top; the first that fits is chosen, and the choice is in
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,6 +14,8 @@ from benchsuite.errors import UsageError
 
 Weights = Literal["fp32", "bf16", "fp16", "int8-row", "int8-weight", "int4-group", "code-book", "other"]
 Capability = Literal["bf16", "exact_int8", "int4", "mkl", "onednn"]
+
+_IN_ROWS = {"mkl-and-onednn", "onednn-prepacked", "onednn-int8", "int8-codes"}  # whose weight can be held in rows
 
 
 @dataclass(frozen=True)
@@ -105,3 +109,15 @@ def choose(device: str, weights: Weights, capabilities: frozenset[Capability]) -
         if kernel.device == kind and kernel.weights == weights and kernel.needs <= capabilities:
             return kernel
     raise UsageError(f"no kernel for {weights} on device {device!r}; cpu and cuda are supported")
+
+
+def in_rows(chosen: Mapping[str, int]) -> dict[str, int]:
+    """The layers by kernel in a compiled pass of one token on the CPU, where `chosen` counts them as prepared.
+
+    Inductor's loop over a dozen rows reads the weight faster than any library's product of one token.
+    """
+    found = Counter[str]()
+    for name, layers in chosen.items():
+        kernel, _, weights = name.partition(" ")
+        found[f"compiled-rows {weights}" if kernel in _IN_ROWS else name] += layers
+    return dict(found)

@@ -19,9 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.kernels import cpu
+from benchsuite.kernels.table import in_rows
 
 Attention = Literal["eager", "sdpa", "flash"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+WRITTEN_OUT_KEYS = 1_024  # keys of all rows together, up to which a compiled pass attends without PyTorch's kernel
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ class SelfAttention(nn.Module):
         return self.c_proj(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
+        if steps.mask is not None and _compiler_attends(q, k):
+            return _one_query(q, k, v, steps.mask)
         if self.attention != "eager":
             return F.scaled_dot_product_attention(q, k, v, attn_mask=steps.mask, is_causal=steps.is_causal)
         return _eager(q, k, v, steps.mask, is_causal=steps.is_causal)[0]
@@ -183,6 +187,22 @@ class SelfAttention(nn.Module):
         own, own_sum = attend(q, k, v, steps.mask, is_causal=steps.is_causal)
         share = torch.sigmoid(first_sum - own_sum)[..., None].to(own.dtype)  # (B, H, T, 1)
         return own.lerp_(first, share)
+
+
+def _compiler_attends(q: Tensor, k: Tensor) -> bool:
+    """Whether a compiled pass on the CPU does better with attention written out: one query each and few keys, where
+    PyTorch's kernel spends more time on its start than on its work."""
+    few = q.shape[2] == 1 and k.shape[0] * k.shape[2] <= WRITTEN_OUT_KEYS
+    return few and q.is_cpu and torch.compiler.is_compiling() and not torch.is_grad_enabled()
+
+
+def _one_query(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attention of one query a row, (B, H, 1, D), as sums that a compiler fuses; rounded as PyTorch's kernel rounds."""
+    scores = (q.float() * k.float()).sum(-1, keepdim=True) / math.sqrt(q.shape[-1])  # (B, H, S, 1)
+    scores = scores.masked_fill(~mask.transpose(-2, -1), float("-inf"))
+    shares = (scores - scores.amax(2, keepdim=True)).exp()
+    y = (shares.to(v.dtype).float() * v.float()).sum(2, keepdim=True)  # (B, H, 1, D)
+    return (y / shares.sum(2, keepdim=True)).to(q.dtype)
 
 
 def _eager(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, is_causal: bool) -> tuple[Tensor, Tensor]:
@@ -258,7 +278,8 @@ class GPT2(nn.Module):
         super().__init__()
         self.config = config
         self.attention = attention
-        self.kernels: dict[str, int] = {}  # layers by kernel, once `prepare` has chosen them
+        self.kernels: dict[str, int] = {}  # layers by the kernel that runs, once `prepare` has chosen it
+        self._chosen = self.kernels
         self.wte = TokenEmbedding(config.vocab_size, config.n_embd)
         self.wpe = Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config, attention) for _ in range(config.n_layer))
@@ -316,11 +337,18 @@ class GPT2(nn.Module):
         """Swap the linear layers for the fastest that compute the same here; `kernels` counts them. For inference."""
         from benchsuite.kernels.prepare import prepare
 
-        self.kernels = prepare(self, device)
+        self.kernels = self._chosen = prepare(self, device)
         for layer in self.modules():
             if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PlainLinear | cpu.Int8Linear):
                 layer.c_fc.fuse_gelu()
                 layer.gelu = nn.Identity()
+
+    def lay_out(self, *, one_token: bool) -> None:
+        """Hold prepared weights in rows, for a compiled pass of one token on the CPU, or packed again."""
+        for layer in self.modules():
+            if isinstance(layer, cpu.PackedLinear | cpu.Int8Linear):
+                layer.unpack() if one_token else layer.pack()
+        self.kernels = in_rows(self._chosen) if one_token else self._chosen
 
 
 @contextlib.contextmanager

@@ -137,7 +137,7 @@ def score_hidden(
         return np.zeros(0), np.zeros(0, dtype=bool)
     found = torch.cat(log_likelihoods).squeeze(1).double().cpu().numpy()
     if not np.isfinite(found).all():
-        raise NumericalError(_not_finite(model))
+        raise NumericalError(not_finite(model))
     return found, torch.cat(greedy).cpu().numpy()
 
 
@@ -256,10 +256,11 @@ def _prefix_cache(model: LanguageModel, prefix: Sequence[int]) -> Any:
 def require_finite(model: LanguageModel, logits: Tensor) -> None:
     """NumericalError where `logits` hold NaN or infinity."""
     if not torch.isfinite(logits.sum(dtype=torch.float64)):
-        raise NumericalError(_not_finite(model))
+        raise NumericalError(not_finite(model))
 
 
-def _not_finite(model: LanguageModel) -> str:
+def not_finite(model: LanguageModel) -> str:
+    """What a NumericalError says of such logits."""
     return (
         f"{model.name}: the logits are NaN or infinite; "
         "the weights are damaged, or this precision overflows on this model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from benchsuite.kernels.rows import by_rows, is_compiled_token
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
 
@@ -32,6 +33,8 @@ class QuantizedEmbedding(nn.Module):
         """Logits (..., V) of hidden states (..., C), which are rounded to int8 with a scale per token for it."""
         codes, scale = self.get_buffer("codes"), self.get_buffer("scale")
         x, x_scale = quantize_activations(hidden.reshape(-1, hidden.shape[-1]))  # (N, C), (N, 1)
+        if is_compiled_token(x, x.shape[1]):
+            return (by_rows(x, codes) * scale.t() * x_scale).to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
         logits = torch.empty(x.shape[0], codes.shape[0], dtype=torch.float32, device=x.device)  # (N, V)
         if x.shape[0] <= FEW_TOKENS:
             torch.mul(int8_matmul(codes, x).t(), scale.t(), out=logits).mul_(x_scale)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -81,12 +83,37 @@ def test_graphs_are_for_cuda_and_say_so(source: Source) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which torch.compile wants")
 @pytest.mark.parametrize(
     ("precision", "batches"),
-    [("fp32", (PROMPTS, PROMPTS[:1])), ("bf16", (PROMPTS[:1],)), ("w8a8-head8", (PROMPTS[:1],))],
+    [
+        ("fp32", (PROMPTS, PROMPTS[:1])),
+        ("bf16", (PROMPTS[:1],)),
+        ("w8a8-head8", (PROMPTS[:1], PROMPTS)),
+        ("absmax4-g32-head8", (PROMPTS[:1],)),
+        ("llm-int8", (PROMPTS[:1],)),
+    ],
 )
 def test_a_compiled_pass_says_the_same_tokens(source: Source, precision: str, batches: tuple[list[list[int]]]) -> None:
     ours, compiled = (load_engine(f"{name}:{precision}", source, threads=2) for name in ("native", "native-compiled"))
     for prompts in batches:
         assert compiled.generate(prompts, 20) == ours.generate(prompts, 20)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which torch.compile wants")
+def test_compiled_engines_in_one_process_do_not_meet_and_leave_nothing_behind(source: Source) -> None:
+    """What is compiled asks nothing of its model, so it must never run with another's."""
+    first, second = (load_engine(f"native-compiled:{precision}", source, threads=1) for precision in ("fp32", "bf16"))
+    ours = {engine: load_engine(f"native:{engine}", source, threads=1) for engine in ("fp32", "bf16")}
+    expected = {name: engine.generate(PROMPTS[:1], 12) for name, engine in ours.items()}
+    for engine, precision in ((first, "fp32"), (second, "bf16")):
+        assert engine.generate(PROMPTS[:1], 12) == expected[precision]
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for engine, precision in ((first, "fp32"), (second, "bf16"), (first, "fp32")):
+        assert engine.generate(PROMPTS[:1], 12) == expected[precision]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs  # nothing was compiled again
+    assert isinstance(first, CompiledEngine)
+    gone = weakref.ref(first.model.module)
+    del first, engine
+    gc.collect()
+    assert gone() is None
 
 
 def test_without_a_compiler_the_engine_is_unavailable_and_says_what_it_wants(
