@@ -16,7 +16,7 @@ from benchsuite.kernels.rows import by_rows, is_compiled_token
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
-from benchsuite.quant.products import int8_is_exact, quantize_activations
+from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
@@ -137,7 +137,7 @@ class PlainLinear(nn.Module):
 class PackedLinear(PlainLinear):
     """y = gelu?(x Wᵀ + b) in float32 or bfloat16, the weight (out, in) in oneDNN's layout: always through oneDNN.
 
-    For a compiled pass of one token the weight is unpacked; it is then packed for the time of any other call.
+    For a compiled pass of one token the weight is unpacked; oneDNN then reorders it in any other call.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -158,10 +158,9 @@ class PackedLinear(PlainLinear):
         """Map x (..., in) to (..., out); many rows in bfloat16 in runs that stay in the cache."""
         if not self.is_packed and is_compiled_token(x, self.in_features):
             return self.compiled(x)
-        weight = self._packed()
         if x.dtype != torch.bfloat16 or x.numel() <= BF16_ROWS * self.in_features:
-            return self.onednn(x, weight)
-        rows = x.reshape(-1, self.in_features)  # (N, in)
+            return self.onednn(x, self.weight)
+        rows, weight = x.reshape(-1, self.in_features), self._packed()  # (N, in)
         y = rows.new_empty(rows.shape[0], self.out_features)
         for start in range(0, rows.shape[0], BF16_ROWS):
             run = slice(start, start + BF16_ROWS)
@@ -176,8 +175,8 @@ class Int8Linear(nn.Module):
     """`w8a8`: int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
 
     The weight is prepacked by oneDNN. A single row's scale, the bias and GELU are part of the product; for more rows
-    oneDNN knows only one scale, so theirs follow it. For a compiled pass of one token the weight is unpacked; it is
-    then packed for the time of any other call.
+    oneDNN knows only one scale, so theirs follow it. For a compiled pass of one token the weight is unpacked; any other
+    call then goes through PyTorch's own int8 product, since packing takes longer than that.
     """
 
     codes: Tensor
@@ -202,7 +201,8 @@ class Int8Linear(nn.Module):
 
     def pack(self) -> None:
         """Hold the codes in oneDNN's layout."""
-        self.codes, self.is_packed = self._packed(), True
+        if not self.is_packed:
+            self.codes, self.is_packed = torch.ops.onednn.qlinear_prepack(self.codes, None), True
 
     def unpack(self) -> None:
         """Hold the codes in rows."""
@@ -212,34 +212,34 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        if not self.is_packed and is_compiled_token(x, self.in_features):
-            y = self._compiled(rows)
-        elif rows.shape[0] == 1:
+        if self.is_packed and rows.shape[0] == 1:
             codes, scale = quantize_activations(rows)
-            y = _onednn_int8_linear(codes, scale, *self._held(), self.bias, *self.post)  # (1, out)
+            y = _onednn_int8_linear(codes, scale, *self._held, self.bias, *self.post)  # (1, out)
+        elif is_compiled_token(rows, self.in_features):
+            y = self._compiled(rows)
         else:
-            held = self._held()
             y = torch.empty(rows.shape[0], self.out_features, dtype=torch.float32)
             for run, place in zip(torch.split(rows, INT8_ROWS), torch.split(y, INT8_ROWS), strict=True):
-                self._multiply(run, held, place)
+                self._multiply(run, place)
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
-    def _packed(self) -> Tensor:
-        return self.codes if self.is_packed else torch.ops.onednn.qlinear_prepack(self.codes, None)
-
+    @property
     def _held(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.scale, self.zero_point, self._packed()
+        return self.scale, self.zero_point, self.codes
 
     def _compiled(self, x: Tensor) -> Tensor:
         codes, scale = quantize_activations(x)  # (1, in), (1, 1)
-        y = by_rows(codes, self.codes) * (scale * self.scale)
+        y = by_rows(codes, self.codes) * self.scale * scale
         return _with_gelu(y if self.bias is None else y + self.bias, self.post)
 
     @torch.no_grad()
-    def _multiply(self, x: Tensor, held: tuple[Tensor, Tensor, Tensor], out: Tensor) -> None:
+    def _multiply(self, x: Tensor, out: Tensor) -> None:
         """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
-        torch.mul(_onednn_int8_linear(codes, None, *held, None, "none", ""), scale, out=out)
+        if self.is_packed:
+            torch.mul(_onednn_int8_linear(codes, None, *self._held, None, "none", ""), scale, out=out)
+        else:
+            torch.mul(int8_matmul(codes, self.codes), self.scale, out=out).mul_(scale)
         if self.bias is not None:
             out += self.bias
         name, algorithm = self.post
