@@ -7,7 +7,7 @@ graph starts them all at once, and wants that what changes from token to token i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ class GraphEngine(NativeEngine):
         super().__init__(model)
         self._run = run
         self._size = (0, 0)
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Linear layers by the kernel that multiplies a token."""
+        return dict(cast("GPT2", self.model.module).kernels)
 
     def decoder(self, batch_size: int, length: int, new_tokens: int) -> tuple[KVCache, Callable[[Tensor], Tensor]]:
         """As in every native engine, but one cache and one step for all generations of one size."""

@@ -120,6 +120,8 @@ class Measurement:
             timings.append(time_generation(engine, prompts, new_tokens=NEW_TOKENS))
 
         seconds = clock(run, warm_up=(lambda: self._count_kernels(run, module)) if module is not None else run)
+        if layers := getattr(engine, "layers", None):
+            self.kernels["layers"] = layers
         timings = timings[-len(seconds) :]  # the warm-up round comes first
         batch = len(prompts)
         prefill, decode = np.array([t.prefill_s for t in timings]), np.array([t.decode_s for t in timings])

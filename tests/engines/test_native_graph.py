@@ -110,6 +110,9 @@ def test_compiled_engines_in_one_process_do_not_meet_and_leave_nothing_behind(so
         assert engine.generate(PROMPTS[:1], 12) == expected[precision]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs  # nothing was compiled again
     assert isinstance(first, CompiledEngine)
+    assert list(first.layers) == ["compiled-rows (fp32)"]
+    first.prepare(2, 8)
+    assert "compiled-rows (fp32)" not in first.layers
     gone = weakref.ref(first.model.module)
     del first, engine
     gc.collect()
