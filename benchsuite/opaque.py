@@ -2,7 +2,7 @@
 
 Inductor of PyTorch 2.13 cannot take a weight in oneDNN's own layout that is no constant of the graph, it turns
 `torch._int_mm` by a vector into a kernel whose result is wrong, and it calls the 4-bit product of a nested region with
-a group size that is no number.
+a group size that is a tensor.
 """
 
 from __future__ import annotations

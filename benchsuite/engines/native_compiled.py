@@ -25,19 +25,22 @@ _STATIC = ("torch.nn.", "benchsuite.kernels.", "benchsuite.models.", "benchsuite
 
 
 class CompiledEngine(GraphEngine):
-    """Compiled anew for every size of a generation; UnavailableError where no compiler works here."""
+    """Compiled anew for every size of a generation; UnavailableError where no compiler works here.
+
+    The engine owns `module`: what it compiled does not ask whether anybody else changed a layer or its layout.
+    """
 
     def __init__(self, model: LanguageModel, module: GPT2) -> None:
-        super().__init__(model, _compiled(module))
-        self._module = module
-        if module.wpe.weight.is_cpu and _is_static(module):  # one block is compiled for all
+        self._module, self._static = module, _is_static(module)
+        super().__init__(model, _compiled(module, static=self._static))
+        if module.wpe.weight.is_cpu and self._static:  # one block is compiled for all
             region = torch.compiler.nested_compile_region(Block.forward)
             for block in module.h:
                 block.forward = MethodType(region, block)
 
     def prepare(self, batch_size: int, capacity: int) -> None:
         """As every graph, with weights held as this size reads them; what was compiled for the last one is dropped."""
-        self._run = _compiled(self._module)
+        self._run = _compiled(self._module, static=self._static)
         self._module.lay_out(one_token=batch_size == 1)
         super().prepare(batch_size, capacity)
 
@@ -52,12 +55,13 @@ class CompiledEngine(GraphEngine):
         except TorchDynamoException as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UnavailableError(
-                f"torch.compile does not work here: {reason}; it wants g++ on the CPU and Triton on CUDA"
+                f"torch.compile does not work here: {reason}; it wants g++ on the CPU and Triton on CUDA, and layers "
+                "that it can follow"
             ) from error
 
 
 def _is_static(module: GPT2) -> bool:
-    """Whether a pass is one graph that no value changes: all layers are PyTorch's, the model's or the table's own. What
+    """Whether a pass is one graph, whatever the values: all layers are PyTorch's, the model's or the table's own. What
     computes as a method says may leave the graph (llm-int8 asks which features are outliers)."""
     layers = list(module.modules())
     weights = [weight for layer in layers for weight in layer.parameters(recurse=False)]
@@ -66,14 +70,13 @@ def _is_static(module: GPT2) -> bool:
     )
 
 
-def _compiled(module: GPT2) -> Pass:
+def _compiled(module: GPT2, *, static: bool) -> Pass:
     """`one_pass` of `module` for tensors of one size.
 
     What Dynamo compiles belongs to a code object, so each pass gets one of its own, and no engine meets what was
-    compiled for another. Of a static pass nothing can change then, and that it did not need not be asked for every
-    token, which takes a twentieth of its time.
+    compiled for another. From token to token of a static pass nothing changes, neither layers nor shapes nor threads,
+    and whether it did is not asked: that takes a twentieth of a token.
     """
-    static = _is_static(module)
     # results are rounded to their dtype where the model rounds them, also where a kernel could keep more digits
     options: dict[str, Any] = {"emulate_precision_casts": True, "size_asserts": False}
     if static:

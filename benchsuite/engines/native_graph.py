@@ -95,6 +95,7 @@ class GraphEngine(NativeEngine):
         found, finite = self._again()
         self._positions.add_(1)
         if not finite:
+            self._size = (0, 0)  # a NaN that the cache keeps would reach the next generation, masked or not
             raise NumericalError(not_finite(self.model))
         return found
 

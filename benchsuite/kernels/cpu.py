@@ -121,17 +121,16 @@ class PlainLinear(nn.Module):
         if x.numel() != self.in_features:
             return self.onednn(x, self.weight)
         if is_compiled_token(x, self.in_features):
-            return self.compiled(x)
+            return self._compiled(x)
         return _with_gelu(F.linear(x, self.weight, self.bias), self.post)
-
-    def compiled(self, x: Tensor) -> Tensor:
-        """The same for one token of a compiled pass."""
-        y = by_rows(x, self.weight)
-        return _with_gelu(y if self.bias is None else y + self.bias, self.post).to(x.dtype)
 
     def onednn(self, x: Tensor, weight: Tensor) -> Tensor:
         """The same through oneDNN with its weight in any layout."""
         return _onednn_linear(x, self.out_features, weight, self.bias, *self.post)
+
+    def _compiled(self, x: Tensor) -> Tensor:
+        y = by_rows(x, self.weight)
+        return _with_gelu(y if self.bias is None else y + self.bias, self.post).to(x.dtype)
 
 
 class PackedLinear(PlainLinear):
@@ -157,7 +156,7 @@ class PackedLinear(PlainLinear):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out); many rows in bfloat16 in runs that stay in the cache."""
         if not self.is_packed and is_compiled_token(x, self.in_features):
-            return self.compiled(x)
+            return self._compiled(x)
         if x.dtype != torch.bfloat16 or x.numel() <= BF16_ROWS * self.in_features:
             return self.onednn(x, self.weight)
         rows, weight = x.reshape(-1, self.in_features), self._packed()  # (N, in)
@@ -175,8 +174,8 @@ class Int8Linear(nn.Module):
     """`w8a8`: int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
 
     The weight is prepacked by oneDNN. A single row's scale, the bias and GELU are part of the product; for more rows
-    oneDNN knows only one scale, so theirs follow it. For a compiled pass of one token the weight is unpacked; any other
-    call then goes through PyTorch's own int8 product, since packing takes longer than that.
+    oneDNN knows only one scale, so theirs follow it. For a compiled pass of one token the weight is unpacked, and sums
+    are float32's; any other call then goes through PyTorch's own int8 product, since packing takes longer than that.
     """
 
     codes: Tensor

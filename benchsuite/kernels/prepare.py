@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchsuite.kernels import cpu
 from benchsuite.kernels.code_book import CodeBookLinear
-from benchsuite.kernels.table import Capability, Weights, choose
+from benchsuite.kernels.table import Capability, Weights, choose, label
 from benchsuite.quant.apply import set_module
 from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.grids import Absmax, ZeroPoint
@@ -34,7 +34,7 @@ def prepare(module: nn.Module, device: str) -> Counter[str]:
         weights = held_as(layer)
         if weights is not None:
             kernel = choose(device, weights, capabilities)
-            chosen[f"{kernel.name} ({weights})"] += 1
+            chosen[label(kernel.name, weights)] += 1
             if (faster := _build(kernel.name, layer)) is not None:
                 set_module(module, name, faster)
     return chosen

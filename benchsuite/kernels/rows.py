@@ -1,8 +1,8 @@
 """The product of one token inside of a compiled pass: rows of the weight as they are, some of them at a time.
 
 A product of one token is as fast as its weight is read. Inductor makes one loop of several sums of one length: they do
-not wait for one another, and the processor fetches as many places of the weight at once, which no library's product of
-a vector does on two threads. What stands between two products becomes part of the same kernel.
+not wait for one another, and the processor fetches as many places of the weight at once. What stands between two
+products becomes part of the same kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def is_compiled_token(x: Tensor, in_features: int) -> bool:
 def by_rows(x: Tensor, weight: Tensor) -> Tensor:
     """One token x (..., in) times weight (out, in) transposed, of any two dtypes: summed in float32, (..., out).
 
-    Sums of int8 codes are exact up to 1,040 terms; of more, the last few additions of a sum may round.
+    Sums of int8 codes are exact while they stay below 2**24, which 1,040 terms always do; beyond it additions round.
     """
     wide = x.reshape(1, -1).float()
     size = weight.shape[0] // ROWS_AT_ONCE

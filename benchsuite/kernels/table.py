@@ -15,24 +15,32 @@ from benchsuite.errors import UsageError
 Weights = Literal["fp32", "bf16", "fp16", "int8-row", "int8-weight", "int4-group", "code-book", "other"]
 Capability = Literal["bf16", "exact_int8", "int4", "mkl", "onednn"]
 
-_IN_ROWS = {"mkl-and-onednn", "onednn-prepacked", "onednn-int8", "int8-codes"}  # whose weight can be held in rows
-
 
 @dataclass(frozen=True)
 class Kernel:
-    """One row: what it is for (`device`, `weights`, and the capabilities that it needs), what runs, and why."""
+    """One row: what it is for (`device`, `weights`, and the capabilities that it needs), what runs, and why.
+
+    `by_rows`: one token of a compiled pass goes through the weight's rows in its place.
+    """
 
     name: str
     device: Literal["cpu", "cuda"]
     weights: Weights
     needs: frozenset[Capability]
     reason: str
+    by_rows: bool = False
 
 
 def _row(
-    name: str, device: Literal["cpu", "cuda"], weights: Weights, needs: tuple[Capability, ...], why: str
+    name: str,
+    device: Literal["cpu", "cuda"],
+    weights: Weights,
+    needs: tuple[Capability, ...],
+    why: str,
+    *,
+    by_rows: bool = False,
 ) -> Kernel:
-    return Kernel(name, device, weights, frozenset(needs), why)
+    return Kernel(name, device, weights, frozenset(needs), why, by_rows)
 
 
 TABLE: tuple[Kernel, ...] = (
@@ -42,6 +50,7 @@ TABLE: tuple[Kernel, ...] = (
         "fp32",
         ("mkl", "onednn"),
         "on Intel MKL multiplies one token faster than oneDNN packed; more tokens, with GELU, through oneDNN",
+        by_rows=True,
     ),
     _row(
         "onednn-prepacked",
@@ -49,6 +58,7 @@ TABLE: tuple[Kernel, ...] = (
         "fp32",
         ("onednn",),
         "no reordering per call and GELU inside the product; on AMD twice MKL's speed",
+        by_rows=True,
     ),
     _row(
         "onednn-prepacked",
@@ -56,6 +66,7 @@ TABLE: tuple[Kernel, ...] = (
         "bf16",
         ("onednn", "bf16"),
         "F.linear reorders a bf16 weight in every call, which doubles the time of one token's product",
+        by_rows=True,
     ),
     _row(
         "onednn-int8",
@@ -63,6 +74,7 @@ TABLE: tuple[Kernel, ...] = (
         "int8-row",
         ("onednn", "exact_int8"),
         "exact int32 sums from a prepacked weight, with the rows' scales, and for one token bias and GELU too, inside",
+        by_rows=True,
     ),
     _row(
         "float32-codes",
@@ -77,6 +89,7 @@ TABLE: tuple[Kernel, ...] = (
         "int8-weight",
         (),
         "the weight is read as int8 and becomes float in the cache; the scales follow the sums",
+        by_rows=True,
     ),
     _row(
         "int4pack",
@@ -112,12 +125,14 @@ def choose(device: str, weights: Weights, capabilities: frozenset[Capability]) -
 
 
 def in_rows(chosen: Mapping[str, int]) -> dict[str, int]:
-    """The layers by kernel in a compiled pass of one token on the CPU, where `chosen` counts them as prepared.
-
-    Inductor's loop over a dozen rows reads the weight faster than any library's product of one token.
-    """
+    """`chosen`, the layers by label, with those renamed that one token of a compiled pass takes by rows."""
+    renamed = {label(row.name, row.weights): label("compiled-rows", row.weights) for row in TABLE if row.by_rows}
     found = Counter[str]()
     for name, layers in chosen.items():
-        kernel, _, weights = name.partition(" ")
-        found[f"compiled-rows {weights}" if kernel in _IN_ROWS else name] += layers
+        found[renamed.get(name, name)] += layers
     return dict(found)
+
+
+def label(kernel: str, weights: Weights) -> str:
+    """How a record calls the layers with `weights` that run `kernel`."""
+    return f"{kernel} ({weights})"

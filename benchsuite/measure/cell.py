@@ -121,7 +121,7 @@ class Measurement:
 
         seconds = clock(run, warm_up=(lambda: self._count_kernels(run, module)) if module is not None else run)
         if layers := getattr(engine, "layers", None):
-            self.kernels["layers"] = layers
+            self.kernels["layers"] = dict(sorted(layers.items()))
         timings = timings[-len(seconds) :]  # the warm-up round comes first
         batch = len(prompts)
         prefill, decode = np.array([t.prefill_s for t in timings]), np.array([t.decode_s for t in timings])

@@ -169,7 +169,7 @@ class SelfAttention(nn.Module):
         return self.c_proj(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
-        if steps.mask is not None and _compiler_attends(q, k):
+        if self.attention == "sdpa" and steps.mask is not None and _compiler_attends(q, k):
             return _one_query(q, k, v, steps.mask)
         if self.attention != "eager":
             return F.scaled_dot_product_attention(q, k, v, attn_mask=steps.mask, is_causal=steps.is_causal)
@@ -197,7 +197,7 @@ def _compiler_attends(q: Tensor, k: Tensor) -> bool:
 
 
 def _one_query(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention of one query a row, (B, H, 1, D), as sums that a compiler fuses; rounded as PyTorch's kernel rounds."""
+    """Attention of one query a row, (B, H, 1, D), as sums that a compiler fuses, rounded as PyTorch rounds."""
     scores = (q.float() * k.float()).sum(-1, keepdim=True) / math.sqrt(q.shape[-1])  # (B, H, S, 1)
     scores = scores.masked_fill(~mask.transpose(-2, -1), float("-inf"))
     shares = (scores - scores.amax(2, keepdim=True)).exp()

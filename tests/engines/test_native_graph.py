@@ -67,12 +67,17 @@ def test_rows_of_different_lengths_and_a_shared_prefix_get_the_hidden_states_of_
 def test_logits_that_are_not_finite_are_an_error_and_no_token() -> None:
     engine, module = native()
     fixed = graphed(engine, module)
-    fixed.generate(PROMPTS, 3)
+    said = fixed.generate(PROMPTS, 3)
     # the prompt's own logits are fine: only those of the pass after it are not
+    head, bias = engine.model.head, module.h[0].ln_1.bias
+    kept = bias.clone()
     engine.model.head = lambda hidden: torch.zeros(len(hidden), 10)  # type: ignore[method-assign]
-    module.ln_f.bias.fill_(float("nan"))
+    bias.fill_(float("nan"))
     with pytest.raises(NumericalError, match="NaN"):
         fixed.generate(PROMPTS, 3)
+    engine.model.head = head  # type: ignore[method-assign]
+    bias.copy_(kept)
+    assert fixed.generate(PROMPTS, 3) == said  # nothing of it is left in the cache
 
 
 def test_graphs_are_for_cuda_and_say_so(source: Source) -> None:
@@ -119,14 +124,14 @@ def test_compiled_engines_in_one_process_do_not_meet_and_leave_nothing_behind(so
     assert gone() is None
 
 
-def test_without_a_compiler_the_engine_is_unavailable_and_says_what_it_wants(
-    source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
-    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+def test_without_a_compiler_the_engine_is_unavailable_and_says_what_it_wants(source: Source, tmp_path: Path) -> None:
     engine = load_engine("native-compiled:fp32", source, threads=1)
     assert isinstance(engine, CompiledEngine)
-    with pytest.raises(UnavailableError, match=r"torch\.compile does not work here: .*it wants g\+\+"):
+    missing = {"cpp.cxx": (str(tmp_path / "no-compiler"),), "fx_graph_cache": False}
+    with (
+        torch._inductor.config.patch(missing),
+        pytest.raises(UnavailableError, match=r"torch\.compile does not work here: .*it wants g\+\+"),
+    ):
         engine.generate(PROMPTS, 2)
 
 
