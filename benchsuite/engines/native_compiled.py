@@ -1,6 +1,7 @@
 """Our own GPT-2, each token after the first by one compiled pass, which on CUDA is a graph too.
 
 `torch.compile` makes one kernel of what stands between two products: layer norm, rounding of activations, scales, GELU.
+For one token on the CPU the products themselves are part of it, by rows of their weights.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 12
+ROWS_AT_ONCE = 12  # eight are as fast within noise, four and six slower, sixteen slower in float32
 
 
 def is_compiled_token(x: Tensor, in_features: int) -> bool:

@@ -18,7 +18,7 @@ from benchsuite.kernels.table import in_rows
 from benchsuite.models.gpt2 import _one_query
 from benchsuite.quant.apply import size_bytes
 
-no_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which torch.compile wants")
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which torch.compile wants")
 OUT, IN = 50, 64  # no multiple of the rows at once
 
 
@@ -74,7 +74,7 @@ def test_rows_give_the_product(out: int, inner: int, dtype: torch.dtype) -> None
     torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=0)
 
 
-@no_compiler
+@needs_compiler
 @pytest.mark.parametrize(
     ("layer", "gelu"),
     [*((name, False) for name in LAYERS), ("fp32", True), ("bf16", True), ("int8", True)],
@@ -93,7 +93,7 @@ def test_a_compiled_token_by_rows_is_what_the_packed_layer_says(layer: nn.Module
     assert ran.dtype == expected.dtype
     step = 2**-7 if x.dtype == torch.bfloat16 else 1e-5
     torch.testing.assert_close(ran, expected, atol=step, rtol=step)
-    assert "linear" not in code[0].replace("PackedLinear", "")  # no library's product was called
+    assert not any(library in code[0] for library in ("extern_kernels.", "torch.ops.benchsuite.", "torch.ops.mkldnn."))
 
 
 @pytest.mark.parametrize("layer", ["fp32, packed", "bf16", "int8"], indirect=True)
