@@ -3,6 +3,6 @@
 import pytest
 
 
-@pytest.mark.benchsuite(task="lm", reference=False)
+@pytest.mark.benchsuite(task="lm", reference=False, memory=False)
 def test_divergence(cell, model, dataset):
     cell.measure_divergence(model, dataset)

@@ -3,6 +3,6 @@
 import pytest
 
 
-@pytest.mark.benchsuite(batch_sizes=(1,), reference=False)
+@pytest.mark.benchsuite(batch_sizes=(1,), reference=False, memory=False)
 def test_quantizing(cell, model):
     cell.measure_quantizing(model)

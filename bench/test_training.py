@@ -21,6 +21,6 @@ def model(request, precision, attention):  # noqa: ARG001  axes
     return request.param  # its name: training has weights of its own, in fp32
 
 
-@pytest.mark.benchsuite(precisions=("fp32", "bf16", "fp16"))
+@pytest.mark.benchsuite(precisions=("fp32", "bf16", "fp16"), memory=False)
 def test_training(cell, model, options):
     cell.measure_training(model, options)

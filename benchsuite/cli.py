@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from benchsuite import __version__
-from benchsuite.errors import BenchsuiteError, UsageError
+from benchsuite.errors import BenchsuiteError, UnknownNameError, UsageError
 
 # name -> what `benchsuite --help` says of it; the module benchsuite.commands.NAME holds the click command `command`
 COMMANDS = {
@@ -22,7 +24,7 @@ COMMANDS = {
     "quantize": "Write a model in a precision as a directory that loads with the same logits.",
     "history": "Say which commit moved which metric, by how much, and how sure that is.",
     "recipe": "Fine-tune, quantize in several ways and compare: one command to the table.",
-    "engines": "Time our engine beside transformers, CTranslate2 and llama.cpp.",
+    "engines": "Time our engine beside transformers, CTranslate2, llama.cpp and ONNX Runtime.",
     "show": "Print the table of a benchmark file.",
     "weights": "Draw the weights of a model before and after each precision.",
 }
@@ -46,8 +48,6 @@ class _Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         if args and args[0] not in COMMANDS:
-            from benchsuite.errors import UnknownNameError
-
             raise UnknownNameError("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
@@ -63,6 +63,8 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other."""
+    for sent in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what is half done is cleared away
+        signal.signal(sent, signal.default_int_handler)
     try:
         group.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:
@@ -76,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchsuiteError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 3)
+    except Exception:  # 1 is for a regression alone
+        traceback.print_exc()
+        click.echo("Error: this is a fault of benchsuite; the lines above say where", err=True)
+        sys.exit(3)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writing results so that a reader never sees half of one."""
+"""Files: results that a reader never sees half of, and what stands beside a model's weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchsuite.errors import OutputError, UsageError
+from benchsuite.errors import FileFormatError, OutputError, UnavailableError, UsageError
 
 
 def atomic_write(path: Path | str, content: str | bytes) -> Path:
-    """Write `content` to `path` through a temporary file beside it and a rename; parents are made."""
+    """Write `content` to `path` through a temporary file beside it and a rename; parents are made.
+
+    What is no regular file (a pipe, /dev/stdout) is written as it stands.
+    """
     path = Path(path)
     with _named_os_errors(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
@@ -43,18 +49,31 @@ def new_directory(path: Path | str) -> Iterator[Path]:
 
     Raises OutputError where `path` exists and is not an empty directory, before anything is computed.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays, what it points to is filled
     with _named_os_errors(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"{path} exists and is not an empty directory; name another or remove it first")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
         try:
             yield temporary
+        except OSError as error:
+            _name_full_disk(error, path)
+            raise
+        with _named_os_errors(path):
             temporary.chmod(0o755)
             temporary.replace(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_writable(path: Path | None, option: str) -> None:
+    """Raise UsageError where the file that `option` names cannot be written later; hours may lie in between."""
+    if path is not None:
+        if path.is_dir():
+            raise UsageError(f"{option} {path}: a directory; name a file in it")
+        writable_directory(str(path.parent), option)
 
 
 def writable_directory(path: str, option: str) -> Path:
@@ -74,15 +93,31 @@ def cache_path(*parts: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "benchsuite", *parts)
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """The `config.json` of a model directory in Hugging Face layout."""
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{path}: no config.json; a model directory in Hugging Face layout has one") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise FileFormatError(f"{file}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise FileFormatError(f"{file}: a JSON object was wanted, found {type(config).__name__}")
+    return config
+
+
 @contextlib.contextmanager
 def _named_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(f"no space left on the disk while writing {path}; free some and run again") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise OutputError(
-                f"{path} cannot be written: {error.strerror}; name a directory that you may write"
-            ) from error
-        raise
+        _name_full_disk(error, path)
+        if error.errno == errno.ENOTEMPTY:
+            raise OutputError(f"{path} was filled by another program meanwhile; name another or remove it") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}; name a directory that you may write") from error
+
+
+def _name_full_disk(error: OSError, path: Path) -> None:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise OutputError(f"no space left on the disk while writing {path}; free some and run again") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchsuite.data import datasets
+from benchsuite.data.embedded import EMBEDDED
 from benchsuite.data.examples import TASKS, Task
 from benchsuite.data.files import named_by_task
 from benchsuite.engines import ENGINES
@@ -36,7 +37,6 @@ class Profile:
     rounds: int  # at least 8: fewer cannot tell two runs apart
 
 
-EMBEDDED = ("prose", "arithmetic", "headlines", "instructions")
 PROFILES = {
     "quick": Profile(("fp32", "absmax8-row", "absmax4-g32"), EMBEDDED, limit=16, rounds=8),
     "default": Profile(
@@ -52,14 +52,15 @@ PROFILES = {
 @dataclass(frozen=True)
 class Question:
     """What a bench test's marker says: the task whose datasets it runs over (None: no dataset), its batch sizes,
-    whether the reference precision is one of its cells, the only precisions that it knows (None: all), and whether
-    other engines than ours are asked too."""
+    whether the reference precision is one of its cells, the only precisions that it knows (None: all), whether other
+    engines than ours are asked too, and whether the fresh process that gauges memory does its work."""
 
     task: Task | None = None
     batch_sizes: tuple[int, ...] = (8,)
     reference: bool = True
     precisions: tuple[str, ...] | None = None
     engines: bool = False
+    memory: bool = True
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in TASKS:
@@ -143,6 +144,12 @@ def read_settings(root: Path) -> dict[str, Any]:
     return settings
 
 
+def settings_here() -> dict[str, Any]:
+    """The settings of the project that the working directory is in: of the nearest pyproject.toml above it."""
+    here = Path.cwd()
+    return read_settings(next((root for root in (here, *here.parents) if (root / "pyproject.toml").is_file()), here))
+
+
 def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matrix:
     """The matrix of the command line's `options` (None or empty: not given), then `settings`, then the profile.
 
@@ -151,7 +158,16 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
     known = ("profile", "model", "precision", "dataset", "task", "attention", "engine", "batch-size", "device", "limit")
     for key in settings.keys() - {*known, "budgets"}:
         raise UnknownNameError("setting in [tool.benchsuite]", key, known)
-    given = {**settings, **{key: value for key, value in options.items() if value not in (None, [])}}
+    asked = {key: value for key, value in options.items() if value not in (None, [])}
+    if "profile" in asked:  # said here and now: what it says of itself goes before the settings
+        said = ("precision", "dataset", "limit", "task")
+        settings = {key: value for key, value in settings.items() if key not in said}
+    if "dataset" in asked:  # the task of the settings is that of their own file
+        settings = {key: value for key, value in settings.items() if key != "task"}
+    given = {**settings, **asked}
+    for key in ("profile", "task", "device"):
+        if not isinstance(given.get(key, ""), str):
+            raise UsageError(f"{key} is {given[key]!r}; a name was wanted")
     name = given.get("profile", "default")
     if name not in PROFILES:
         raise UnknownNameError("profile", str(name), PROFILES)
@@ -191,14 +207,18 @@ def _reference_first(names: tuple[str, ...]) -> tuple[str, ...]:
 def _texts(given: Mapping[str, Any], key: str) -> list[str]:
     value = given.get(key, [])
     parts = value if isinstance(value, list) else [value]
-    return [part.strip() for entry in parts for part in str(entry).split(",") if part.strip()]
+    names = (part.strip() for entry in parts for part in str(entry).split(","))
+    chosen = list(dict.fromkeys(name for name in names if name))
+    if parts and not chosen:
+        raise UsageError(f"{key} is empty; leave it out for all that the profile says, or name one")
+    return chosen
 
 
 def _count(value: Any, key: str) -> int:
     try:
         count = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         count = 0
-    if count < 1:
+    if count < 1 or isinstance(value, bool) or (isinstance(value, float) and value != count):
         raise UsageError(f"{key} is {value!r}; a whole number of at least 1 was wanted")
     return count

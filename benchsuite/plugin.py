@@ -18,7 +18,8 @@ from benchsuite.errors import BenchsuiteError, UnavailableError, UsageError
 if TYPE_CHECKING:
     from benchsuite.data.examples import Examples
     from benchsuite.matrix import Matrix
-    from benchsuite.session import RunningCell, Session
+    from benchsuite.running_cell import RunningCell
+    from benchsuite.session import Session
 
 AXES = ("model", "precision", "dataset", "attention", "batch_size", "engine")
 OPTIONS = ("model", "precision", "dataset", "task", "attention", "batch_size", "engine", "device", "limit", "profile")
@@ -66,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "benchsuite(task, batch_sizes, reference, precisions, engines): a question (benchsuite.matrix.Question)",
+        "benchsuite(task, batch_sizes, reference, precisions, engines, memory): a question, benchsuite.matrix.Question",
     )
 
 
@@ -154,6 +155,25 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Write the results so far behind each cell."""
+    outcome = yield
+    if (session := item.config.stash.get(SESSION, None)) is not None:
+        session.results.update()
+    return outcome
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write all results; a run whose file cannot be written is no success."""
+    if (ours := session.config.stash.get(SESSION, None)) is not None:
+        ours.end()
+        ours.results.update(is_last=True)
+        if ours.results.failure:
+            session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Keep the record of a cell that did not finish: what is missing is said, never left out."""
     report: pytest.TestReport = yield
@@ -210,7 +230,9 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def cell(request: pytest.FixtureRequest, benchmark: Any, batch_size: int, engine: str) -> RunningCell:  # noqa: ARG001  axes
     """The measurement of this cell: call one of its methods, its record goes into the benchmark's `extra_info`."""
-    return _session(request).open_cell(request.node, benchmark)
+    from benchsuite.running_cell import RunningCell
+
+    return RunningCell(_session(request), request.node, benchmark)
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
@@ -279,13 +301,14 @@ def _named_outcomes(item: pytest.Item) -> Iterator[None]:
     try:
         yield
     except UnavailableError as error:
-        pytest.skip(str(error))
+        raise pytest.skip.Exception(str(error)) from None
     except BenchsuiteError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     except (MemoryError, RuntimeError) as error:
         if cause := memory_ran_out(error):
             item.config.stash[SESSION].drop()
-            pytest.fail(f"memory ran out in this cell: {cause}; try a smaller --batch-size", pytrace=False)
+            said = f"memory ran out in this cell: {cause}; try a smaller --batch-size"
+            raise pytest.fail.Exception(said, pytrace=False) from None
         raise
 
 

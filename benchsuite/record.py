@@ -6,7 +6,8 @@
      "cell": {"question", "model", "precision", "dataset", "engine", "attention", "batch_size", "device", "limit"},
      "metrics": {name: {"value", "unit", "better", "interval", "n", "evidence"}},
      "fingerprints": {"weights", "tokenizer", "data", "protocol"},
-     "protocol": {…}, "coverage": {…}, "kernels": {…}, "machine": {…}, "samples": [{…}], "excluded": {reason: count}}
+     "protocol": {…}, "coverage": {…}, "kernels": {…}, "machine": {…}, "samples": [{…}], "excluded": {reason: count},
+     "details": {…}}
 
 Evidence is what a paired test needs, so that two files can be compared without a rerun:
 
@@ -135,6 +136,7 @@ class Record:
     machine: Mapping[str, Any] = field(default_factory=dict)
     samples: Sequence[Mapping[str, Any]] = ()
     excluded: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # findings that are no metric: a confusion matrix …
 
 
 def protocol_fingerprint(protocol: Mapping[str, Any]) -> str:
@@ -157,6 +159,7 @@ def to_json(record: Record) -> dict[str, Any]:
         "machine": dict(record.machine),
         "samples": [dict(sample) for sample in record.samples],
         "excluded": dict(record.excluded),
+        "details": dict(record.details),
     }
 
 
@@ -167,7 +170,10 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
         raise FileFormatError(f"{where}: a record of schema {schema!r}; this benchsuite reads schema {SCHEMA}")
     try:
         cell = dict(data["cell"])
-        cell["options"] = tuple(cell.get("options", {}).items())
+        cell["options"] = tuple((name, str(value)) for name, value in cell.get("options", {}).items())
+        texts = [data["reason"], *(cell[name] for name in ("question", "model", "precision", "dataset", "device"))]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a name or the reason is no text")
         return Record(
             cell=Cell(**cell),
             metrics={name: _metric_from_json(metric) for name, metric in data["metrics"].items()},
@@ -180,8 +186,9 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
             machine=dict(data["machine"]),
             samples=data["samples"],
             excluded=dict(data["excluded"]),
+            details=dict(data.get("details", {})),  # older files have none
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}") from error
 
 

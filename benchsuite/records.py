@@ -20,23 +20,23 @@ def read_records(path: Path | str) -> list[Record]:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        data = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: no such file; `pytest bench --benchmark-json={path}` writes one") from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError too
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError too
         raise FileFormatError(f"{path}: not a whole JSON file: {error}") from error
     benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
     if not isinstance(benchmarks, list):
         raise FileFormatError(f"{path}: not a file of pytest-benchmark: it has no list `benchmarks`")
     found = [
-        from_json(benchmark["extra_info"][KEY], f"{path}, {benchmark.get('name', '?')}")
+        from_json(_table(benchmark, "extra_info")[KEY], f"{path}, {benchmark.get('name', '?')}")
         for benchmark in benchmarks
-        if isinstance(benchmark, dict) and KEY in benchmark.get("extra_info", {})
+        if KEY in _table(benchmark, "extra_info")
     ]
     # cells that were skipped or failed have no benchmark of their own
-    found += [from_json(entry, f"{path}, {KEY}") for entry in data.get(KEY, {}).get("unmeasured", [])]
+    found += [from_json(entry, f"{path}, {KEY}") for entry in _table(data, KEY).get("unmeasured") or ()]
     if not found:
         raise FileFormatError(
             f"{path}: no record of benchsuite in its {len(benchmarks)} benchmarks; was it `pytest bench`?"
@@ -45,26 +45,34 @@ def read_records(path: Path | str) -> list[Record]:
 
 
 def load_records(path: Path | str) -> pandas.DataFrame:
-    """A benchmark file as a table: one row per cell and metric.
+    """A benchmark file as a table: a row per cell and metric, and one without metric per cell that was not measured.
 
     Columns: question, model, precision, dataset, engine, attention, batch_size, device, limit, one per option, status,
-    metric, value, unit, better, low, high (the 95 % interval), n.
+    reason, metric, value, unit, better, low, high (the 95 % interval), n.
     """
     import pandas
 
     rows: list[dict[str, Any]] = []
     for record in read_records(path):
         cell = {name: value for name, value in vars(record.cell).items() if name != "options"}
-        cell |= dict(record.cell.options)
+        cell |= {**dict(record.cell.options), "status": record.status, "reason": record.reason}
+        if not record.metrics:
+            rows.append(cell)
         for name, metric in record.metrics.items():
             low, high = metric.interval or (None, None)
             rows.append(
                 cell
-                | {"status": record.status, "metric": name, "value": metric.value, "unit": metric.unit}
-                | {"better": metric.better, "low": low, "high": high, "n": metric.n}
+                | {"metric": name, "value": metric.value, "unit": metric.unit, "better": metric.better}
+                | {"low": low, "high": high, "n": metric.n}
             )
     table: pandas.DataFrame = pandas.DataFrame(rows)
     return table
+
+
+def _table(data: Any, key: str) -> dict[str, Any]:
+    """The JSON object that stands in `data` under `key`; empty where there is none."""
+    found = data.get(key) if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _refuse_constant(name: str) -> NoReturn:

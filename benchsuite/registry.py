@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from benchsuite.errors import UnknownNameError, UsageError
@@ -42,7 +42,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, value: T) -> T:
         """Register `value` under `name`; a name taken already is a usage error."""
-        if name in self._exact:
+        if name in self._exact or any(pattern.fullmatch(name) for pattern, _ in self._families):
             raise UsageError(f"{self.kind} {name!r} is registered twice; choose another name")
         self._exact[name] = value
         self._listed[name] = None
@@ -95,4 +95,14 @@ class Registry(Generic[T]):
         if not self._entry_points_loaded:
             self._entry_points_loaded = True
             for entry_point in entry_points(group=f"benchsuite.{self.kind}s"):
-                entry_point.load()
+                _load(entry_point)
+
+
+def _load(entry_point: EntryPoint) -> None:
+    try:
+        entry_point.load()
+    except ImportError as error:
+        raise UsageError(
+            f"the entry point {entry_point.name} = {entry_point.value} ({entry_point.group}) cannot be imported: "
+            f"{error}; mend or uninstall the package that has it"
+        ) from error

@@ -72,3 +72,22 @@ def test_a_directory_that_an_option_names_is_made_or_a_usage_error_that_names_th
         writable_directory(str(tmp_path / "taken" / "below"), "--profile-cells")
     assert writable_directory(str(tmp_path / "new" / "one"), "--samples") == tmp_path / "new" / "one"
     assert (tmp_path / "new" / "one").is_dir()
+
+
+def test_a_directory_that_another_program_filled_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def both() -> None:
+        with new_directory(target) as inside:
+            (inside / "ours").write_text("…")
+            target.mkdir()
+            (target / "theirs").write_text("…")
+
+    with pytest.raises(OutputError, match="filled by another program"):
+        both()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+def test_a_directory_does_not_take_the_blame_for_what_fails_inside(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), new_directory(tmp_path / "out"):
+        tmp_path.read_text()

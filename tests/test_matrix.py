@@ -29,6 +29,11 @@ def test_a_question_without_datasets_varies_its_batch_sizes() -> None:
     assert identifiers(question, precision=["bf16"], batch_size=["4"]) == ["tiny-bf16"]
 
 
+def test_what_is_named_twice_is_measured_once() -> None:
+    named = {"batch_size": ["1,1"], "attention": ["sdpa", "sdpa"], "engine": ["native,native"], "precision": ["fp32"]}
+    assert identifiers(Question(engines=True), **named) == ["tiny-fp32"]
+
+
 def test_attention_shows_in_the_name_unless_it_is_the_usual_one() -> None:
     assert identifiers(Question("lm"), precision=["fp32"], dataset=["prose"], attention=["eager,sdpa"]) == [
         "tiny-fp32-prose-eager",
@@ -107,3 +112,32 @@ def test_settings_are_read_from_pyproject(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.benchsuite\n")
     with pytest.raises(UsageError, match="not TOML"):
         read_settings(tmp_path)
+
+
+def test_a_profile_that_is_asked_for_goes_before_the_settings() -> None:
+    settings = {"precision": ["bf16"], "limit": 200, "model": ["tiny"]}
+    assert make_matrix({}, settings).precisions == ("bf16",)
+    quick = make_matrix({"profile": "quick"}, settings)
+    assert (quick.limit, quick.precisions) == (16, ("fp32", "absmax8-row", "absmax4-g32"))
+    assert make_matrix({"profile": "quick", "limit": "3"}, settings).limit == 3
+
+
+def test_the_task_of_the_settings_is_that_of_their_own_file() -> None:
+    settings = {"dataset": ["mine.jsonl"], "task": "classification"}
+    assert make_matrix({"dataset": ["prose"]}, settings).datasets == ("prose",)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "message"),
+    [
+        ({"precision": [","]}, {}, "precision is empty"),
+        ({"model": [""]}, {}, "model is empty"),
+        ({}, {"profile": ["quick"]}, "profile is"),
+        ({}, {"limit": True}, "limit is True"),
+        ({}, {"limit": 2.9}, "limit is 2.9"),
+        ({}, {"device": ["cpu"]}, "device is"),
+    ],
+)
+def test_values_of_another_kind_are_usage_errors(options: Any, settings: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_matrix(options, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,54 @@ def test_a_cell_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None
     assert "NaN or infinite" in found["nan"].reason
     assert "memory ran out" in found["memory"].reason
     assert "Traceback" not in finished.stdout
+
+
+def test_a_run_that_is_killed_keeps_the_cells_that_had_finished(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "bench/test_quantizing.py"]
+    names = ["--precision", "bf16,absmax8,absmax4,zeropoint8,nf4-g64,gptq8", f"--benchmark-json={path}"]
+    with subprocess.Popen([*command, *names], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not path.exists():
+            assert process.poll() is None, "nothing was written while it ran"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    records = read_records(path)
+    assert 0 < len(records) < len(names[1].split(","))
+    assert all(record.status == "passed" for record in records)
+
+
+def test_a_run_in_which_nothing_is_measured_leaves_the_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = tmp_path / "out.json"
+    path.write_text("the results of an earlier run")
+    finished = run("bench/test_quantizing.py", "--model", "gpt2", "--precision", "bf16", f"--benchmark-json={path}")
+    assert finished.returncode == 1
+    assert str(path) in finished.stdout
+    [record] = read_records(path)
+    assert record.status == "failed"
+    assert "tried the cache only" in record.reason
+
+
+def test_a_cell_that_the_run_did_not_come_to_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    finished, data = bench(tmp_path, "--model", "gpt2", "--precision", "fp32,bf16", "-k", "perplexity", "-x")
+    assert finished.returncode == 1
+    reasons = [entry["reason"] for entry in data[KEY]["unmeasured"]]
+    assert "tried the cache only" in reasons[0]
+    assert reasons[1:] == ["the run ended before this cell"]
+    assert "the run ended before this cell" in finished.stdout
+
+
+def test_a_place_that_takes_no_results_is_said_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finished = run("bench/test_quantizing.py", f"--benchmark-json={tmp_path}/file/out.json")
+    assert finished.returncode == 4
+    assert "--benchmark-json" in finished.stderr
+    assert "name a directory that you may write" in finished.stderr
 
 
 def test_a_model_that_cannot_be_had_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,11 +107,13 @@ def test_a_file_loads_into_pandas_with_one_call(tmp_path: Path) -> None:
     metric = Metric(2.0, "ppl", "lower", (1.0, 3.0), 5)
     failed = Record(Cell("perplexity", "tiny", "bf16", "prose"), status="failed", reason="NaN")
     path = write(tmp_path / "out.json", file_of(record_with(metric), unmeasured=(failed,)))
-    [row] = benchsuite.load_records(path).to_dict("records")
+    row, unmeasured = benchsuite.load_records(path).to_dict("records")
+    assert (unmeasured["precision"], unmeasured["status"], unmeasured["reason"]) == ("bf16", "failed", "NaN")
     assert row == {
         "question": "perplexity", "model": "tiny", "precision": "fp32", "dataset": "prose", "engine": "native",
         "attention": "sdpa", "batch_size": 8, "device": "cpu", "limit": None, "compile": "on", "status": "passed",
-        "metric": "figure", "value": 2.0, "unit": "ppl", "better": "lower", "low": 1.0, "high": 3.0, "n": 5,
+        "reason": "", "metric": "figure", "value": 2.0, "unit": "ppl", "better": "lower", "low": 1.0, "high": 3.0,
+        "n": 5,
     }  # fmt: skip
     assert [record.status for record in read_records(path)] == ["passed", "failed"]
 
@@ -123,6 +125,9 @@ def test_a_file_loads_into_pandas_with_one_call(tmp_path: Path) -> None:
         ('{"benchmarks": NaN}', "NaN is not JSON"),
         ("[]", "not a file of pytest-benchmark"),
         ('{"benchmarks": [{"name": "a", "extra_info": {}}]}', "no record of benchsuite"),
+        ('{"benchmarks": [{"extra_info": null}, {"extra_info": "benchsuite"}, 1]}', "no record of benchsuite"),
+        ('{"benchmarks": [], "benchsuite": null}', "no record of benchsuite"),
+        ('{"benchmarks": [], "benchsuite": {"unmeasured": [1]}}', "a record of schema None"),
         (b"\xff\xfe", "not a whole JSON file"),
     ],
 )

@@ -46,3 +46,5 @@ def test_the_nearest_name_is_suggested(colours: Registry[str]) -> None:
 def test_a_name_is_registered_once(colours: Registry[str]) -> None:
     with pytest.raises(UsageError, match="registered twice"):
         colours.register("red", "#e00")
+    with pytest.raises(UsageError, match="registered twice"):
+        colours.register("grey7", "#777")  # the family's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
-from benchsuite.errors import UsageError
+from benchsuite.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
     from benchsuite.verdicts.runs import Side
@@ -54,29 +54,38 @@ def command(
 
     Exit status: 0 no regression, 1 a regression, 2 usage, 3 something missing or not comparable, 130 interrupted.
     """
-    from benchsuite.matrix import read_settings
+    from benchsuite.files import require_writable, writable_directory
+    from benchsuite.matrix import settings_here
     from benchsuite.report.verdicts import make_report, write_reports
     from benchsuite.verdicts.ab import Trial, run_trial, verdicts
     from benchsuite.verdicts.budgets import make_budgets
     from benchsuite.verdicts.compare import Policy
 
-    policy = Policy(make_budgets(budgets, read_settings(Path.cwd()).get("budgets")))
-    folder = keep or Path(".benchmarks") / "ab" / time.strftime("%Y%m%d-%H%M%S")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the worktrees go then too
-    interrupted = False
+    policy = Policy(make_budgets(budgets, settings_here().get("budgets")))
+    folder = writable_directory(str(keep or Path(".benchmarks") / "ab" / time.strftime("%Y%m%d-%H%M%S")), "--keep")
+    for path, option in ((markdown, "--markdown"), (json_file, "--json")):
+        require_writable(path, option)
+    interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         trial = Trial(_sides(revisions, env_a, env_b, stack))
         try:
             run_trial(trial, context.meta[PYTEST], runs, folder, policy, lambda text: click.echo(text, err=True))
         except KeyboardInterrupt:
             interrupted = True
+        except FileFormatError as error:  # a run that died costs no result of those before it
+            if not all(trial.runs):
+                raise
+            failure = error
     click.echo(f"files and logs: {folder}", err=True)
     if not all(trial.runs):
         raise click.Abort
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # prompts of items that flipped are quoted where they are at hand
     base, head = trial.merged()
     comparison = verdicts(trial, runs, policy)
     report = make_report((trial.sides[0].name, trial.sides[1].name), base, head, comparison)
     write_reports(report, everything=everything, markdown_file=markdown, json_file=json_file)
+    if failure:
+        raise failure
     sys.exit(130 if interrupted else comparison.exit_status)
 
 

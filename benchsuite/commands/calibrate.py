@@ -30,9 +30,9 @@ def command(context: click.Context, runs: int, folder: Path | None, only_limits:
     Printed is the smallest slowdown that so many rounds will find. What is run stands behind `--`; without it, it is
     `bench --profile quick`. The files stay in .benchmarks/calibrate, and `--from` takes them up again.
     """
+    from benchsuite.device import resolve_device
     from benchsuite.errors import UsageError
     from benchsuite.measure.limits import measure_limits, write_limits
-    from benchsuite.measure.machine import resolve_device
     from benchsuite.report.noise import noise_table
     from benchsuite.report.roofline import limits_line
     from benchsuite.verdicts.compare import read_side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,13 +38,17 @@ def command(
 
     Exit status: 0 no regression, 1 a regression, 2 usage, 3 something missing or not comparable.
     """
-    from benchsuite.matrix import read_settings
+    from benchsuite.files import require_writable
+    from benchsuite.matrix import settings_here
     from benchsuite.report.verdicts import make_report, write_reports
     from benchsuite.verdicts.budgets import make_budgets
     from benchsuite.verdicts.compare import Policy, compare, read_side
     from benchsuite.verdicts.storage import find_files
 
-    rules = make_budgets(budgets, read_settings(Path.cwd()).get("budgets"))
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # prompts of items that flipped are quoted where they are at hand
+    for path, option in ((markdown, "--markdown"), (json_file, "--json")):
+        require_writable(path, option)
+    rules = make_budgets(budgets, settings_here().get("budgets"))
     files = [find_files(name, storage) for name in (base, head)]
     old, new = (read_side(paths) for paths in files)
     rules.check_used(record for side in (old, new) for record in side.values())

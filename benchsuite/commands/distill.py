@@ -14,7 +14,7 @@ from benchsuite.commands.training_options import limit_options, output_option, s
 @click.option("--teacher", required=True, help="name, hub id or directory; for classification a fine-tuned directory")
 @click.option("--student", help="name, hub id, directory or random:NAME")
 @click.option("--layers", type=int, help="instead of --student: this many of the teacher's layers, evenly spaced")
-@click.option("--data", default="prose", show_default=True, help="a dataset's name, or a file of texts")
+@click.option("--data", default="prose", show_default=True, help="a dataset's name, or a file of rows for it")
 @click.option("--temperature", default=2.0, show_default=True, help="softens both distributions")
 @click.option("--soft", default=0.5, show_default=True, help="share of the teacher in the loss; 0 trains without it")
 @limit_options
@@ -44,7 +44,7 @@ def command(
         raise UsageError("name the student with --student, or with --layers how many of the teacher's layers it has")
     distillation = distill.Distillation(temperature=temperature, soft=soft)
     seed = options["seed"] or 0
-    splits = load_splits(data, ("lm", "instructions", "classification"), seed=seed).limited(train_limit, test_limit)
+    splits = load_splits(data, distill.tasks_of(teacher), seed=seed).limited(train_limit, test_limit)
     defaults = classify.DEFAULTS if splits.train.task == "classification" else Settings()
     positions = min(positions_of(name) for name in (teacher, student) if name)
     settings = settings_from(defaults.within(positions), options)

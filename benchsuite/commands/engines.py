@@ -25,10 +25,10 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     from rich.table import Column, Table
 
     from benchsuite.engines import start_engine
-    from benchsuite.engines.race import race
     from benchsuite.engines.source import open_source
     from benchsuite.errors import UnavailableError
     from benchsuite.files import write_json
+    from benchsuite.measure.race import race
 
     threads = threads or torch.get_num_threads()
     source = open_source(model)

@@ -22,8 +22,8 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     """
     from rich.console import Console
 
-    from benchsuite.measure.calibration import calibration_windows
     from benchsuite.models import models
+    from benchsuite.models.calibration import calibration_windows
     from benchsuite.quant.files import quantize_directory
     from benchsuite.quant.progress import reported_to
     from benchsuite.report.quantizing import print_written

@@ -17,8 +17,8 @@ import click
 def command(model: str, precisions: tuple[str, ...], device: str, output: Path) -> None:
     """Draw the distribution of MODEL's weights before and after each precision, and the error of each layer."""
     from benchsuite.files import new_directory
-    from benchsuite.measure.calibration import calibration_windows
     from benchsuite.models import models
+    from benchsuite.models.calibration import calibration_windows
     from benchsuite.quant import precision
     from benchsuite.quant.progress import reported_to
     from benchsuite.report.weights import draw_weights

@@ -5,6 +5,8 @@ from __future__ import annotations
 from benchsuite.data import datasets
 from benchsuite.data.examples import Examples, Source, Split
 
+EMBEDDED = ("prose", "arithmetic", "headlines", "instructions")
+
 
 def _limited(limit: int | None, size: int) -> int | None:
     """The limit where it really leaves something out."""

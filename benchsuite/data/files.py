@@ -43,6 +43,7 @@ COLUMNS: dict[Task, tuple[str, ...]] = {
     "instructions": ("instruction", "output"),
 }
 _QUALIFIED = re.compile(rf"({'|'.join(TASKS)}):(.+)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FINAL_NUMBER = re.compile(r"#### \S+\s*\Z")
 
 
@@ -56,8 +57,9 @@ def named_by_task(names: Sequence[str], task: str | None) -> list[str]:
 
     Raises UsageError for a file whose task is not said, or a task that no file is there for.
     """
+    qualified = [match for name in names if (match := _QUALIFIED.fullmatch(name))]
     files = {name for name in names if not _QUALIFIED.fullmatch(name) and (is_file(name) or Path(name).is_file())}
-    if task and not files:
+    if task and not files and not any(match[1] == task for match in qualified):
         raise UsageError(f"--task {task} says what the rows of a file are, but no file is named; add --dataset PATH")
     if task and task not in TASKS:
         raise UnknownNameError("task", task, TASKS)
@@ -74,6 +76,15 @@ def _task_of(name: str, task: str | None) -> str:
 @datasets.family(_QUALIFIED.pattern)
 def _own(match: re.Match[str]) -> Source:
     return source(Path(match[2]).expanduser(), cast("Task", match[1]))
+
+
+def task_of_rows(path: Path, tasks: Sequence[Task]) -> Task:
+    """The one of `tasks` whose columns the first row of a file has; the first of them where none fits."""
+    if len(tasks) == 1 or not path.is_file():
+        return tasks[0]
+    _, row = next(_rows(path), ("", {}))
+    fitting = [task for task in tasks if isinstance(row, Mapping) and all(column in row for column in COLUMNS[task])]
+    return max(fitting, key=lambda task: len(COLUMNS[task]), default=tasks[0])
 
 
 def source(path: Path, task: Task) -> Source:
@@ -129,6 +140,8 @@ def _checked(where: str, row: Any, task: Task) -> bool:
             raise DataError(f"{where}: {column!r} is {row[column]!r}; wanted text")
         if not row[column].strip():
             raise DataError(f"{where}: {column!r} is empty; fill it or leave the row out")
+        if not row[column].isascii() and _SURROGATE.search(row[column]):
+            raise DataError(f"{where}: {column!r} holds half of a surrogate pair, which is no character; leave it out")
     if task == "exact-match" and not _FINAL_NUMBER.search(row["answer"]):
         raise DataError(f"{where}: 'answer' does not end in '#### N', which is what is compared")
     if not isinstance(row.get("input") or "", str):
@@ -178,7 +191,7 @@ def _text(path: Path) -> str:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from typing import Any
 import ctranslate2
 from ctranslate2.specs import TransformerDecoderModelSpec
 from ctranslate2.specs.common_spec import Activation
-from safetensors.torch import load_file
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
 from benchsuite.errors import UnavailableError
-from benchsuite.models import hub_layout
 
 
 class CTranslate2Engine:
@@ -56,15 +53,14 @@ def load(source: Source, form: str, threads: int, device: str) -> CTranslate2Eng
     supported = ctranslate2.get_supported_compute_types(device)
     if form not in supported:
         raise UnavailableError(f"ctranslate2 has no {form} on this processor; it has {', '.join(sorted(supported))}")
-    path = source.converted("ctranslate2", lambda temporary: _convert(source.directory, temporary))
+    path = source.converted("ctranslate2", lambda temporary: _convert(source, temporary))
     return CTranslate2Engine(
         ctranslate2.Generator(str(path), device=device, compute_type=form, inter_threads=1, intra_threads=threads)
     )
 
 
-def _convert(directory: Path, out: Path) -> None:
-    config = hub_layout.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-    state = hub_layout.state_from_hub(load_file(directory / "model.safetensors"), config)
+def _convert(source: Source, out: Path) -> None:
+    config, state = source.read()
     arrays = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
     spec = TransformerDecoderModelSpec.from_config(
         config.n_layer, config.n_head, pre_norm=True, activation=Activation.GELUTanh

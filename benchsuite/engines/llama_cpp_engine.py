@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import weakref
@@ -15,12 +14,10 @@ import llama_cpp
 import numpy as np
 from llama_cpp._logger import set_verbose
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
 from benchsuite.errors import FileFormatError, UsageError
-from benchsuite.models import hub_layout
 
 FILE_TYPES = {"F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3}  # enum llama_ftype of llama.h
 NAMES = {
@@ -110,12 +107,11 @@ class LlamaCppEngine:
 def load(source: Source, form: str, threads: int, device: str) -> LlamaCppEngine:  # noqa: ARG001  the CPU only
     """The model in a GGUF type; the tied head is what llama.cpp makes of it (Q4_0: it keeps the head in Q6_K)."""
     set_verbose(False)
-    plain = source.converted("F32", lambda path: _write(source.directory, path / "model.gguf")) / "model.gguf"
+    plain = source.converted("F32", lambda path: _write(source, path / "model.gguf")) / "model.gguf"
     path = plain
     if form != "F32":
         path = source.converted(form, lambda folder: _quantize(plain, folder / "model.gguf", form)) / "model.gguf"
-    config = hub_layout.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
-    return LlamaCppEngine(path, threads, config.vocab_size, repacked=not form.startswith("Q") or _survives(path))
+    return LlamaCppEngine(path, threads, source.vocab_size, repacked=not form.startswith("Q") or _survives(path))
 
 
 def _free(model: Any, contexts: dict[tuple[int, int], Any]) -> None:
@@ -136,9 +132,8 @@ def _survives(path: Path) -> bool:
     return subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode == 0
 
 
-def _write(directory: Path, path: Path) -> None:
-    config = hub_layout.config_from_hub(json.loads((directory / "config.json").read_text(encoding="utf-8")))
-    state = hub_layout.state_from_hub(load_file(directory / "model.safetensors"), config)
+def _write(source: Source, path: Path) -> None:
+    config, state = source.read()
     writer = gguf.GGUFWriter(path, "gpt2")
     writer.add_block_count(config.n_layer)
     writer.add_context_length(config.n_positions)

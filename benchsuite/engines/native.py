@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchsuite.device import synchronize
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.measure.machine import synchronize
-from benchsuite.measure.resident import load as load_model
+from benchsuite.models.in_precision import load as load_model
 from benchsuite.models.language_model import HEAD_ROWS, LanguageModel, next_tokens
 
 

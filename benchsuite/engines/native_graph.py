@@ -15,7 +15,7 @@ from torch import Tensor
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source
 from benchsuite.errors import NumericalError, UnavailableError
-from benchsuite.measure.resident import load as load_model
+from benchsuite.models.in_precision import load as load_model
 from benchsuite.models.language_model import LanguageModel, not_finite
 
 if TYPE_CHECKING:

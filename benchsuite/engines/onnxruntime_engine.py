@@ -6,7 +6,6 @@ activations with a scale and a zero point per call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
+from benchsuite.files import read_config
 from benchsuite.models import hub_layout
 from benchsuite.models.gpt2 import GPT2Config
 
@@ -84,14 +83,13 @@ class OnnxRuntimeEngine:
 
 def load(source: Source, form: str, threads: int, device: str) -> OnnxRuntimeEngine:  # noqa: ARG001  the CPU only
     """The graph in fp32, or with int8 products."""
-    config = hub_layout.config_from_hub(json.loads((source.directory / "config.json").read_text(encoding="utf-8")))
-    path = plain = source.converted("onnx-fp32", lambda folder: _write(source.directory, config, folder))
+    path = plain = source.converted("onnx-fp32", lambda folder: _write(source, folder))
     if form == "int8":
         path = source.converted("onnx-int8", lambda folder: _quantize(plain / "model.onnx", folder / "model.onnx"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(path / "model.onnx", options, providers=["CPUExecutionProvider"])
-    return OnnxRuntimeEngine(session, config)
+    return OnnxRuntimeEngine(session, hub_layout.config_from_hub(read_config(source.directory)))
 
 
 def _quantize(plain: Path, path: Path) -> None:
@@ -102,8 +100,8 @@ def _quantize(plain: Path, path: Path) -> None:
     )  # fmt: skip
 
 
-def _write(directory: Path, config: GPT2Config, folder: Path) -> None:
-    state = hub_layout.state_from_hub(load_file(directory / "model.safetensors"), config)
+def _write(source: Source, folder: Path) -> None:
+    config, state = source.read()
     graph = _Graph()
     for name, tensor in state.items():
         # a product is x @ weight here: the weight stands as (in, out)

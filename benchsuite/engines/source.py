@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from benchsuite.errors import UnavailableError
-from benchsuite.files import cache_path, new_directory
+from benchsuite.errors import OutputError, UnavailableError
+from benchsuite.files import cache_path, new_directory, read_config
 from benchsuite.models import hub_layout, models
-from benchsuite.models.gpt2 import GPT2
+from benchsuite.models.gpt2 import GPT2, GPT2Config
 from benchsuite.quant.layers import QuantizedLinear
 
 
@@ -33,12 +34,21 @@ class Source:
         """The model as transformers reads it."""
         return self.converted("hub", lambda path: _write_hub(self.name, path))
 
+    def read(self) -> tuple[GPT2Config, dict[str, Tensor]]:
+        """Shape and weights, float32 (out, in), under the names that our GPT-2 gives them."""
+        config = hub_layout.config_from_hub(read_config(self.directory))
+        return config, hub_layout.state_from_hub(load_file(self.directory / "model.safetensors"), config)
+
     def converted(self, form: str, convert: Callable[[Path], None]) -> Path:
         """The directory that `convert` filled, now or in an earlier run."""
         path = self.folder / form
         if not path.is_dir():
-            with new_directory(path) as temporary:
-                convert(temporary)
+            try:
+                with new_directory(path) as temporary:
+                    convert(temporary)
+            except OutputError:
+                if not path.is_dir():  # else another run has converted it meanwhile
+                    raise
         return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +10,10 @@ import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
+from benchsuite.device import synchronize
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.measure.machine import synchronize
+from benchsuite.quant.external import transformers_config
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -72,12 +72,6 @@ def load(source: Source, form: str, threads: int, device: str) -> TransformersEn
     torch.set_num_threads(threads)
     options: dict[str, Any] = {"dtype": DTYPES.get(form, torch.float32), "local_files_only": True}
     if form.startswith("bnb-"):
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a cast in every product
-        chosen = (
-            {"load_in_8bit": True}
-            if form == "bnb-int8"
-            else {"load_in_4bit": True, "bnb_4bit_quant_type": form.removeprefix("bnb-")}
-        )
-        options |= {"quantization_config": transformers.BitsAndBytesConfig(**chosen), "device_map": {"": device}}
+        options |= {"quantization_config": transformers_config(form), "device_map": {"": device}}
     model = transformers.GPT2LMHeadModel.from_pretrained(source.directory, **options).eval()
     return TransformersEngine(model if "device_map" in options else model.to(device))

@@ -13,13 +13,6 @@ EVALUATIONS: dict[Task, str] = {
     "classification": "benchsuite.evals.classification",
     "instructions": "benchsuite.evals.instructions",
 }
-PRIMARY: dict[Task, str] = {
-    "lm": "perplexity",
-    "exact-match": "exact_match",
-    "classification": "accuracy",
-    "instructions": "exact_match",
-}
-"""The one metric of each task that a table has room for."""
 
 
 def evaluation_for(task: Task) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from benchsuite.errors import DataError
+from benchsuite.errors import DataError, UsageError
 from benchsuite.evals import evaluation
 from benchsuite.evals.evaluation import Progress, quiet
 from benchsuite.models.language_model import LanguageModel, Scored, Sequenced, generate, score
@@ -41,6 +41,8 @@ def tokenized(model: LanguageModel, texts: Sequence[str], *, common: str, room: 
     `common` is a text that all prompts share the beginning of.
     """
     longest = model.n_positions - room
+    if longest < 1:
+        raise UsageError(f"{model.name} sees {model.n_positions} tokens; behind each prompt {room} are to be free")
     encoded = model.tokenizer.encode_batch([common, *texts])
     prefix = _common_beginning(encoded)[:longest] if common else []
     rows: list[list[int]] = []

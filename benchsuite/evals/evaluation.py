@@ -44,7 +44,7 @@ class Evaluation:
 class Work:
     """One representative batch for the clock: `run` does what `evaluate` does for it, the same each time."""
 
-    run: Callable[[], None]
+    run: Callable[[], object]
     tokens: int
     samples: int
 

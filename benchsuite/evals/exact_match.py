@@ -103,7 +103,7 @@ def work(model: LanguageModel, examples: Examples, *, batch_size: int, max_new_t
     def run() -> int:
         return generated(model, prompts, until=UNTIL, max_new_tokens=room, batch_size=batch_size)[1]
 
-    return Work(lambda: (run(), None)[1], run(), len(prompts.rows))
+    return Work(run, run(), len(prompts.rows))
 
 
 def extracted(text: str, pattern: re.Pattern[str], which: int) -> str:

@@ -29,21 +29,22 @@ def evaluate(
     *,
     batch_size: int,
     progress: Progress = quiet,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    max_new_tokens: int | None = None,
 ) -> Evaluation:
     """Exact match and token F1 of the generated answers, and the perplexity of the right ones.
 
-    A prompt that leaves no room for `max_new_tokens` loses its beginning (counted). Raises DataError for an empty
-    answer.
+    A prompt that leaves no room for `max_new_tokens` (64 unless said, or a quarter of a short context) loses its
+    beginning (counted). Raises DataError for an empty answer.
     """
     asked = _instructions(examples)
-    prompts = _prompts(model, asked, max_new_tokens)
+    room = _room(model, max_new_tokens)
+    prompts = _prompts(model, asked, room)
     steps = 2 * len(asked)
     answers, _ = generated(
         model,
         prompts,
         until=UNTIL,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=room,
         batch_size=batch_size,
         progress=lambda done, _: progress(done, steps),
     )
@@ -70,7 +71,7 @@ def evaluate(
         protocol={
             "prompt": "Stanford Alpaca",
             "until": list(UNTIL),
-            "max_new_tokens": max_new_tokens,
+            "max_new_tokens": room,
             "normalisation": "SQuAD",
         },
         items=tuple(
@@ -92,14 +93,19 @@ def evaluate(
     )
 
 
-def work(model: LanguageModel, examples: Examples, *, batch_size: int, max_new_tokens: int = MAX_NEW_TOKENS) -> Work:
+def work(model: LanguageModel, examples: Examples, *, batch_size: int, max_new_tokens: int | None = None) -> Work:
     """Answers to the first batch of instructions; `tokens` are those generated."""
-    prompts = _prompts(model, _instructions(examples)[:batch_size], max_new_tokens)
+    room = _room(model, max_new_tokens)
+    prompts = _prompts(model, _instructions(examples)[:batch_size], room)
 
     def run() -> int:
-        return generated(model, prompts, until=UNTIL, max_new_tokens=max_new_tokens, batch_size=batch_size)[1]
+        return generated(model, prompts, until=UNTIL, max_new_tokens=room, batch_size=batch_size)[1]
 
-    return Work(lambda: (run(), None)[1], run(), len(prompts.rows))
+    return Work(run, run(), len(prompts.rows))
+
+
+def _room(model: LanguageModel, max_new_tokens: int | None) -> int:
+    return max_new_tokens or min(MAX_NEW_TOKENS, model.n_positions // 4)
 
 
 def normalised(answer: str) -> str:

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchsuite.kernels.int4 import unpack_int4
-from benchsuite.kernels.rows import by_rows, is_compiled_token
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
+from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from benchsuite.data.examples import Examples
+from benchsuite.device import synchronize
 from benchsuite.engines import library_of
 from benchsuite.errors import UnavailableError
 from benchsuite.evals import evaluation_for
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, Timing, prompts_of, time_generation
 from benchsuite.measure.kernels import kernels_that_run
-from benchsuite.measure.machine import describe_machine, synchronize
+from benchsuite.measure.machine import describe_machine
 from benchsuite.measure.memory import Peak, peak_of_allocator
 from benchsuite.measure.resident import SAMPLE_PROMPT, Loaded
 from benchsuite.models.language_model import LanguageModel
@@ -52,6 +53,7 @@ class Measurement:
     kernels: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     excluded: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     reason: str = ""  # why something is not measured in a cell that otherwise is
 
     def record(self) -> Record:
@@ -91,7 +93,8 @@ class Measurement:
         self.metrics |= found.metrics
         self.protocol |= {**found.protocol, "limit": examples.limited}
         self.samples += found.samples
-        self.excluded |= dict(found.excluded)
+        self.excluded |= found.excluded
+        self.details |= found.details
 
     def time_work(self, model: LanguageModel, examples: Examples, clock: Clock) -> Callable[[], Any]:
         """Speed: rounds of one representative batch of the evaluation; returns that batch for other gauges."""

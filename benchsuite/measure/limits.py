@@ -15,10 +15,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from benchsuite.device import synchronize
 from benchsuite.errors import FileFormatError
 from benchsuite.files import cache_path, write_json
 from benchsuite.kernels import cpu
-from benchsuite.measure.machine import describe_machine, synchronize
+from benchsuite.measure.machine import describe_machine
 
 SCHEMA = 1
 READ_BYTES = 2**29  # far more than any cache holds

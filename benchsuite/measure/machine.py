@@ -13,24 +13,7 @@ from typing import Any
 
 import torch
 
-from benchsuite.errors import UsageError
-
 LIBRARIES = ("torch", "transformers", "bitsandbytes", "benchsuite")
-
-
-def resolve_device(name: str) -> str:
-    """`auto` becomes cuda where there is one, else cpu; UsageError for a device that this machine has not."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}; try cpu, cuda or cuda:1") from error
-    if kind not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r} is not supported; cpu and cuda are")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use --device cpu")
-    return name
 
 
 @functools.cache
@@ -57,12 +40,6 @@ def describe_machine(device: str) -> dict[str, Any]:
         "libraries": {name: _version(name) for name in LIBRARIES},
         "fingerprint": hashlib.sha256(json.dumps(comparable, sort_keys=True).encode()).hexdigest(),
     }
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the accelerator, so that the clock sees the work and not its launch."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _processor() -> str:

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchsuite.errors import UnavailableError, UnknownNameError
+from benchsuite.errors import BenchsuiteError, UnavailableError, UnknownNameError
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, prompts_of, time_generation
 
 if TYPE_CHECKING:
     from benchsuite.engines import Engine
     from benchsuite.engines.source import Source
 
+# glibc keeps freed memory by habits that depend on the timing of threads: the peak of one work varies by a tenth. Held
+# to one heap and to fixed thresholds it gives freed tensors back at once, and the peak is what was in use
+_FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -54,13 +57,16 @@ class Peak:
     working_bytes: int
 
 
-def peaks_of_fresh_process(job: Job) -> dict[Work, Peak]:
-    """Load, quantize and do each piece of work once in a fresh process; its peak resident set sizes.
+def peaks_of_fresh_process(job: Job) -> dict[Work, Peak | str]:
+    """Load, quantize and do each piece of work once in a fresh process; its peak resident set sizes, or why not.
 
     Raises UnavailableError where the kernel does not tell them, or where the process died.
     """
     answer = answer_of_fresh_process("benchsuite.measure.memory", asdict(job))
-    peaks = [Peak(process_bytes=answer["process"], working_bytes=working) for working in answer["working"]]
+    peaks = [
+        found if isinstance(found, str) else Peak(process_bytes=answer["process"], working_bytes=found)
+        for found in answer["working"]
+    ]
     return dict(zip(job.works, peaks, strict=True))
 
 
@@ -73,6 +79,7 @@ def answer_of_fresh_process(module: str, asked: Mapping[str, Any]) -> dict[str, 
         raise UnavailableError("the peak memory of a process is read from Linux's /proc, which is not here")
     finished = subprocess.run(
         [sys.executable, "-m", module],
+        env=os.environ | _FRUGAL,
         input=json.dumps(dict(asked), default=str),  # a path
         capture_output=True,
         text=True,
@@ -101,14 +108,20 @@ def main() -> None:
     job = Job(**{**asked, "works": tuple(map(tuple, asked["works"]))})
     _register_own(job)
     make = _native(job) if job.engine == "native" else _other(job.engine, asked["source"], job.precision)
-    process, working = peak_bytes(), []
+    process = peak_bytes()
+    working: list[int | str] = []
     for dataset, batch_size in job.works:
-        run = make(dataset, batch_size)
-        gc.collect()
-        reset_peak()
-        run()
-        working.append(peak_bytes())
-    print(json.dumps({"process": max([process, *working]), "working": working}))
+        try:
+            run = make(dataset, batch_size)
+            gc.collect()
+            reset_peak()
+            run()
+        except BenchsuiteError as error:  # a damaged file costs no other work its peak
+            working.append(str(error))
+        else:
+            working.append(peak_bytes())
+        process = max(process, peak_bytes())
+    print(json.dumps({"process": process, "working": working}))
 
 
 def _register_own(job: Job) -> None:
@@ -129,7 +142,7 @@ def _native(job: Job) -> Callable[[str | None, int], Callable[[], object]]:
     from benchsuite.data import datasets
     from benchsuite.engines.native import NativeEngine
     from benchsuite.evals import evaluation_for
-    from benchsuite.measure.resident import load
+    from benchsuite.models.in_precision import load
 
     model, _ = load(job.model, job.precision, "cpu", job.attention)
 

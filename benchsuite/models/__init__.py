@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchsuite.errors import UsageError
+from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _known(match: re.Match[str]) -> ModelSource:
 @models.family(r"random:(.+)", examples=[f"random:{name}" for name in ("tiny", *HUB_IDS)])
 def _random(match: re.Match[str]) -> ModelSource:
     if match[1] not in ("tiny", *HUB_IDS):
-        raise UsageError(f"no shape for {match[0]!r}; known shapes: {', '.join(('tiny', *HUB_IDS))}")
+        raise UnknownNameError("shape", match[1], ("tiny", *HUB_IDS))
 
     def load(device: str, attention: Attention) -> LanguageModel:
         from benchsuite.models.resolve import load_random
@@ -77,7 +77,7 @@ def _directory(match: re.Match[str]) -> ModelSource:
     return ModelSource(path.name, load)
 
 
-@models.family(r"[\w.-]+/[\w.-]+|[\w./-]+/[\w.-]+")
+@models.family(r"[\w./-]+/[\w.-]+")
 def _hub_id_or_directory(match: re.Match[str]) -> ModelSource:
     if Path(match[0]).is_dir() or match[0].count("/") > 1:
         return models[f"./{match[0]}"]

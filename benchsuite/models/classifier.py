@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.errors import FileFormatError, UnavailableError
+from benchsuite.files import read_config
 from benchsuite.models import hub_layout, resolve
 from benchsuite.models.gpt2 import GPT2, Attention
 from benchsuite.models.language_model import LanguageModel
@@ -65,7 +66,7 @@ def is_classifier(config: Mapping[str, Any]) -> bool:
 
 def load_classifier(path: Path, name: str, *, device: str, attention: Attention) -> NativeClassifier:
     """The classifier of a directory, in fp32 or as `benchsuite quantize` wrote it; errors as of `load_directory`."""
-    config = resolve.read_config(path)
+    config = read_config(path)
     shape = hub_layout.config_from_hub(config)
     tokenizer = load_tokenizer(path)
     resolve.check_vocabulary(tokenizer, shape.vocab_size, path)

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,6 @@ from benchsuite.kernels import cpu
 from benchsuite.kernels.table import in_rows
 
 Attention = Literal["eager", "sdpa", "flash"]
-ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 WRITTEN_OUT_KEYS = 1_024  # keys of all rows together, up to which a compiled pass attends without PyTorch's kernel
 
 

@@ -11,13 +11,16 @@ from torch import Tensor
 from benchsuite.errors import FileFormatError
 from benchsuite.models.gpt2 import GPT2, GPT2Config
 
+MOST = 1 << 24  # of any figure of a shape
+ALIASES = {"hidden_size", "num_attention_heads", "num_hidden_layers", "max_position_embeddings"}
+
 
 def why_not_native(config: Mapping[str, Any]) -> str | None:
     """The first reason why a `config.json` describes something else than our GPT-2, or None."""
     wanted: dict[str, tuple[Any, ...]] = {
         "model_type": ("gpt2",),
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "n_inner": (None, 4 * config.get("n_embd", 768)),
+        "n_inner": (None, 4 * width if isinstance(width := config.get("n_embd", 768), int) else None),
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
@@ -26,16 +29,20 @@ def why_not_native(config: Mapping[str, Any]) -> str | None:
     for key, values in wanted.items():
         if key in config and config[key] not in values:
             return f"{key} is {config[key]!r}, not {values[-1]!r}"
+    if aliases := ALIASES & config.keys():  # transformers reads them in place of GPT-2's own names
+        return f"it has {', '.join(sorted(aliases))}"
     return None if "model_type" in config else "it has no model_type"
 
 
 def config_from_hub(config: Mapping[str, Any]) -> GPT2Config:
-    """The shape that a `config.json` describes; FileFormatError where a figure is not a positive number."""
+    """The shape that a `config.json` describes; FileFormatError where a figure is no positive number of its kind."""
     figures = {}
     for name, default in vars(GPT2Config()).items():
         value = config.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise FileFormatError(f"config.json: {name} is {value!r}, not a positive number")
+        whole = isinstance(default, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < MOST:
+            kind = "whole number" if whole else "number"
+            raise FileFormatError(f"config.json: {name} is {value!r}, not a positive {kind} below {MOST:,}")
         figures[name] = type(default)(value)
     return GPT2Config(**figures)
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError
+from benchsuite.files import read_config
 from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
@@ -100,20 +101,6 @@ def fetch(hub_id: str) -> Path:
         ) from error
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The `config.json` of a model directory."""
-    file = path / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{path}: no config.json; a model directory in Hugging Face layout has one") from error
-    except ValueError as error:
-        raise FileFormatError(f"{file}: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise FileFormatError(f"{file}: a JSON object was wanted, found {type(config).__name__}")
-    return config
-
-
 def weight_files(path: Path) -> list[Path]:
     """The safetensors files of a model directory: the shards that its index names, or `model.safetensors`."""
     index, single = path / "model.safetensors.index.json", path / "model.safetensors"
@@ -172,7 +159,7 @@ def _read_file(file: Path) -> dict[str, Tensor]:
 
 def _is_ours(config: dict[str, Any]) -> bool:
     """Not quantized, or quantized by this project: what others quantized is built by transformers."""
-    if "quantization_config" not in config:
+    if config.get("quantization_config") is None:
         return True
     from benchsuite.quant.files import is_quantized
 
@@ -181,7 +168,7 @@ def _is_ours(config: dict[str, Any]) -> bool:
 
 def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
     """Our own GPT-2 of a directory's tensors, plain or packed by this project; FileFormatError for those of another."""
-    if "quantization_config" not in config:
+    if config.get("quantization_config") is None:
         return gpt2.from_state(_as_float32(hub_layout.state_from_hub(tensors, shape)), shape, attention=attention)
     from benchsuite.quant.files import restore
 
@@ -191,7 +178,10 @@ def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor],
 
 
 def _as_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights are held in fp32 until a precision says otherwise."""
+    """Weights are held in fp32 until a precision says otherwise; FileFormatError for codes without their scales."""
+    for key, tensor in state.items():
+        if not tensor.is_floating_point():
+            raise FileFormatError(f"{key} is {tensor.dtype}; a weight of floating point was wanted")
     return {key: tensor.float() for key, tensor in state.items()}
 
 

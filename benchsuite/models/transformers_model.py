@@ -8,14 +8,20 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.files import read_config
 from benchsuite.models.classifier import ClassHead, classes_of, is_classifier
 from benchsuite.models.gpt2 import Attention
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
 ATTENTION_NAMES: dict[Attention, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "flash_attention_2"}
+
+
+# what transformers raises for a directory that it cannot read
+UNREADABLE = (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, StrictDataclassError)
 
 
 class TransformersCache:
@@ -122,7 +128,7 @@ class TransformersClassifier(ClassHead, TransformersModel):
 
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
     """The causal language model or classifier of a directory, in fp32 unless quantized; no remote code, no pickle."""
-    from benchsuite.models.resolve import check_vocabulary, fingerprint, read_config
+    from benchsuite.models.resolve import check_vocabulary, fingerprint
     from benchsuite.quant.files import is_quantized
 
     config = read_config(path)
@@ -130,17 +136,15 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
         if is_quantized(config):
             module = _restored(path, config, attention)
         else:
-            module = auto_class(config).from_pretrained(
+            module = read_whole(
+                auto_class(config),
                 path,
-                dtype=None if "quantization_config" in config else torch.float32,
+                dtype=None if config.get("quantization_config") else torch.float32,
                 attn_implementation=ATTENTION_NAMES[attention],
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
             )
     except ImportError as error:
         raise UnavailableError(f"{path}: transformers needs another library for it: {error}") from error
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise FileFormatError(f"{path}: transformers {transformers.__version__} cannot load it: {error}") from error
     tokenizer = load_tokenizer(path)
     check_vocabulary(tokenizer, module.config.vocab_size, path)
@@ -148,6 +152,23 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
     if is_classifier(config):
         return TransformersClassifier(name, module, tokenizer, fingerprint(path), classes_of(config, path))
     return TransformersModel(name, module, tokenizer, fingerprint(path))
+
+
+def read_whole(auto: Any, path: Path, *, new: frozenset[str] = frozenset(), **options: Any) -> Any:
+    """`auto.from_pretrained` of a directory, in which every tensor of the model is and no other.
+
+    transformers draws at random what is missing; FileFormatError here, but for the tensors `new`.
+    """
+    module, found = auto.from_pretrained(
+        path, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **options
+    )
+    old_masks = (".attn.bias", ".attn.masked_bias")  # buffers of early GPT-2 files
+    unknown = sorted(key for key in found["unexpected_keys"] if not key.endswith(old_masks))
+    missing = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])} - new)
+    if missing or (unknown and not new):
+        names = f"missing {', '.join(missing[:3]) or 'nothing'}; unknown {', '.join(unknown[:3]) or 'nothing'}"
+        raise FileFormatError(f"{path}: not the weights of this {type(module).__name__}: {names}")
+    return module
 
 
 def auto_class(config: Mapping[str, Any]) -> Any:

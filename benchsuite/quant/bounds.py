@@ -138,8 +138,8 @@ def product_bound(x: Tensor, weight: Tensor, threshold: float = math.inf) -> Ten
     `absmax_bound` for the row of the weight and for the token. Features of `llm_int8` at or above the threshold have no
     e. Their part is summed in float32 from weights rounded to the dtype of x and is rounded to it itself: off by (2 v +
     in · u) Σ|x w'|, v the unit roundoff of that dtype. The int32 sum is exact; converting and scaling it is off by 4 u,
-    rounding to the dtype of x by v, both relative to |y|, and adding the two parts by v once more; less than
-    `underflow` is lost to subnormal numbers.
+    rounding to the dtype of x by v, both relative to |y|, and adding the two parts by v once more. `underflow` is lost
+    to subnormal numbers: half the smallest one for each result and for each weight of an outlier feature.
     """
     wide, w = x.float(), weight.float()
     outlier = (wide.abs() >= threshold).any(0)  # (in,)
@@ -153,5 +153,6 @@ def product_bound(x: Tensor, weight: Tensor, threshold: float = math.inf) -> Ten
         wide.abs() @ (w.abs() + f[:, None]).t()
     )  # (N, out): Σ|x w'|, which |y| does not exceed by more than the bound
     in_16_bits = wide[:, outlier].abs() @ (w.abs() + f[:, None])[:, outlier].t()
-    underflow = 2 * _HALF_SUBNORMAL[x.dtype] + 2.0**-146
+    lost = 2 + wide[:, outlier].abs().sum(1)[:, None]  # (N, 1) results and weights that are subnormal
+    underflow = lost * _HALF_SUBNORMAL[x.dtype] + 2.0**-146
     return bound + in_16_bits * (2 * v + x.shape[1] * u) + (size + bound) * (2 * v + 8 * u) + underflow

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchsuite.kernels.rows import by_rows, is_compiled_token
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
+from benchsuite.rows import by_rows, is_compiled_token
 
 GRID = Absmax(bits=8, group="row")
 FEW_TOKENS = 16  # up to here the codes are the operand on the left: the one on the right is reordered for the product

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,25 @@ def quantizer(name: str) -> External:
     if library == "bnb":
         import bitsandbytes  # noqa: F401
 
-        # it says at every product that float32 is cast
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        _silence_bitsandbytes()
         return _bnb_int8 if form == "int8" else lambda linear, device: _bnb_4bit(linear, device, form)  # type: ignore[arg-type]
     import torchao  # noqa: F401
 
     return lambda linear, device: _torchao(linear, device, form)
+
+
+def transformers_config(name: str) -> Any:
+    """The BitsAndBytesConfig with which transformers quantizes as `bnb-…` says; bitsandbytes is silent from then on."""
+    import transformers
+
+    _silence_bitsandbytes()
+    if name == "bnb-int8":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=name.removeprefix("bnb-"))
+
+
+def _silence_bitsandbytes() -> None:
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every product that float32 is cast
 
 
 @cache

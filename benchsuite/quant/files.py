@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchsuite.errors import FileFormatError, UnavailableError, UnknownNameError, UsageError
-from benchsuite.files import atomic_write, new_directory, write_json
+from benchsuite.errors import (
+    FileFormatError,
+    OutputError,
+    QuantizationError,
+    UnavailableError,
+    UnknownNameError,
+    UsageError,
+)
+from benchsuite.files import atomic_write, new_directory, read_config, write_json
 from benchsuite.quant.apply import (
     Coverage,
     LayerReport,
@@ -86,7 +94,7 @@ def quantize_directory(
     where this machine cannot run the precision, OutputError where `out` is in use or the disk is full.
     """
     chosen = precisions[precision]
-    config = _read_config(source)
+    config = read_config(source)
     if "quantization_config" in config:
         raise UsageError(f"{source} is quantized already; start from the floating-point model")
     if reason := chosen.unavailable(device):
@@ -96,6 +104,7 @@ def quantize_directory(
             covered = _write_bnb(module, source, new, precision, device)
         else:
             form = form_of(precision)
+            _description(form)  # what cannot be written is said before the work
             covered = chosen.apply(module, device=device, calibration=calibration)
             _write(module, new, config, precision, form)
         write_json(new / "quantization.json", {"precision": precision, "share": covered.share, **asdict(covered)})
@@ -120,7 +129,11 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
     Raises FileFormatError where a tensor is missing, unknown, or of another shape or dtype than its layer wants.
     """
     precision, modules = _described(config["quantization_config"])
-    grid, product = form_of(precision)
+    form = form_of(precision)
+    grid, product = form
+    for key, value in _description(form).items():
+        if (found := config["quantization_config"].get(key)) != value:
+            raise FileFormatError(f"quantization_config: {key} is {found!r}; {precision} has {value!r} here")
     convert_conv1d(module)
     plain = linears(module, with_head=True)
 
@@ -135,6 +148,8 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
         for key, example in wanted(linear.weight.shape).items():
             _check(f"{name}.{key}", tensors, example.shape, example.dtype)
         packed = {key: tensors[f"{name}.{key}"] for key in wanted(linear.weight.shape)}
+        if bad := [key for key, tensor in packed.items() if not tensor.float().isfinite().all()]:
+            raise FileFormatError(f"{name}.{bad[0]} holds NaN or infinity; write the model again")
         set_module(module, name, QuantizedLinear.holding(packed, linear, grid, product))
     expected = module.state_dict()
     tied = _tied(module)
@@ -142,7 +157,7 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
         raise FileFormatError(f"not the tensors of this {type(module).__name__}: unknown {', '.join(unknown[:3])}")
     for name, tensor in expected.items():
         if name not in tied or name in tensors:
-            _check(name, tensors, tensor.shape, None)
+            _check(name, tensors, tensor.shape, tensor.dtype)
     module.load_state_dict(dict(tensors), strict=False, assign=True)
     if tied:
         module.tie_weights()  # type: ignore[operator]
@@ -169,10 +184,22 @@ def _described(found: Mapping[str, Any]) -> tuple[str, list[str]]:
     if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
         raise FileFormatError("quantization_config: modules is not a list of names")
     try:
-        _ = precisions[precision]
+        form_of(precision)
     except UnknownNameError as error:
         raise FileFormatError(f"quantization_config: {error}; import the module that registers it") from error
+    except (UsageError, QuantizationError) as error:
+        raise FileFormatError(f"quantization_config: no written model is in {precision}: {error}") from error
     return precision, modules
+
+
+def _description(form: Form) -> dict[str, Any]:
+    """A form as `config.json` names it; QuantizationError where a field of the grid is no JSON."""
+    grid: dict[str, Any] = {"kind": type(form.grid).__name__, **asdict(form.grid)}  # type: ignore[call-overload]
+    try:
+        described: dict[str, Any] = json.loads(json.dumps({"grid": grid, "product": form.product.__name__}))
+    except TypeError as error:
+        raise QuantizationError(f"{form.grid} cannot be written: {error}; give it fields of plain JSON") from error
+    return described
 
 
 def _write(module: nn.Module, directory: Path, config: dict[str, Any], precision: str, form: Form) -> None:
@@ -185,8 +212,7 @@ def _write(module: nn.Module, directory: Path, config: dict[str, Any], precision
         "quant_method": METHOD,
         "version": VERSION,
         "precision": precision,
-        "grid": {"kind": type(form.grid).__name__, **asdict(form.grid)},  # type: ignore[call-overload]
-        "product": form.product.__name__,
+        **_description(form),
         "modules": modules,
     }
     atomic_write(directory / "model.safetensors", save(tensors, metadata={"format": "pt"}))
@@ -195,17 +221,13 @@ def _write(module: nn.Module, directory: Path, config: dict[str, Any], precision
 
 def _write_bnb(module: nn.Module, source: Path, directory: Path, precision: str, device: str) -> Coverage:
     """Let transformers quantize `source` with bitsandbytes and write it; its layers are compared with `module`'s."""
-    import transformers
-
     from benchsuite.models.transformers_model import auto_class
+    from benchsuite.quant.external import transformers_config
 
-    options: dict[str, Any] = {"load_in_8bit": True}
-    if precision != "bnb-int8":
-        options = {"load_in_4bit": True, "bnb_4bit_quant_type": precision.removeprefix("bnb-")}
     start = time.perf_counter()
-    quantized = auto_class(_read_config(source)).from_pretrained(
+    quantized = auto_class(read_config(source)).from_pretrained(
         source,
-        quantization_config=transformers.BitsAndBytesConfig(**options),
+        quantization_config=transformers_config(precision),
         dtype=torch.float32,
         device_map=device,
         local_files_only=True,
@@ -221,7 +243,10 @@ def _write_bnb(module: nn.Module, source: Path, directory: Path, precision: str,
         for name, layer in quantized.named_modules()
         if packed_of(layer)
     )
-    quantized.save_pretrained(directory)
+    try:
+        quantized.save_pretrained(directory)
+    except SafetensorError as error:  # a full disk is no OSError there
+        raise OutputError(f"{directory.parent}: the model cannot be written: {error}") from error
     return coverage(quantized, bytes_before=bytes_before, seconds=seconds, layers=reports)
 
 
@@ -244,13 +269,3 @@ def _check(name: str, tensors: Mapping[str, Tensor], shape: torch.Size, dtype: t
         raise FileFormatError(
             f"{name} is {found.dtype} {tuple(found.shape)}; its layer wants {dtype or found.dtype} {tuple(shape)}"
         )
-
-
-def _read_config(source: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{source}: no config.json; a model directory in Hugging Face layout has one") from error
-    except ValueError as error:
-        raise FileFormatError(f"{source / 'config.json'}: not JSON: {error}") from error
-    return dict(config)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -209,7 +209,7 @@ def _input_of_first_block(module: nn.Module, blocks: nn.ModuleList, window: Tens
         raise _Captured
 
     options = {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
-    with _hook(blocks[0].register_forward_pre_hook(capture, with_kwargs=True)):
+    with blocks[0].register_forward_pre_hook(capture, with_kwargs=True):
         try:
             module(window, **options)
         except _Captured:
@@ -235,17 +235,9 @@ def _hessians(block: nn.Module, layers: dict[str, nn.Linear], inputs: list[_Call
 
         return add
 
-    handles = [layer.register_forward_pre_hook(collect(name)) for name, layer in layers.items()]
-    with _hook(*handles):
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(collect(name)))
         for call in inputs:
             call.outcome(block)
     return {name: hessian.triu() + hessian.triu(1).t() for name, hessian in found.items()}
-
-
-@contextmanager
-def _hook(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

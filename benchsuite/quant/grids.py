@@ -132,7 +132,7 @@ class ZeroPoint:
         low, high = low.clamp(max=0), high.clamp(min=0)
         scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
         zero_point = (low / scale).round_().neg_()
-        unused = (high / scale).round_().add_(zero_point) < self.levels
+        unused = (high / scale).add_(zero_point + _TO_INTEGER) < self.levels + _TO_INTEGER  # as `_codes` rounds
         if unused.any():  # rare but for groups of zeros: both ends are rounded towards zero
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
             scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)

@@ -168,5 +168,6 @@ def decode_rows(
 def elementwise_bound(per_group: Tensor, weight: Tensor, group: Group, dtype: torch.dtype) -> Tensor:
     """A bound per group as one per weight, with the rounding to `dtype` added."""
     rows, columns = weight.shape[:-1].numel(), weight.shape[-1]
-    bound = per_group.repeat_interleave(group, dim=1)[:, :columns] if isinstance(group, int) else per_group
-    return rounding_bound(bound.expand(rows, columns).contiguous().view(weight.shape), weight, dtype)
+    if isinstance(group, int):
+        per_group = per_group.repeat_interleave(min(group, max(columns, 1)), dim=1)[:, :columns]
+    return rounding_bound(per_group.expand(rows, columns).contiguous().view(weight.shape), weight, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from benchsuite.errors import UsageError
 from benchsuite.quant.head import WithHead8
 from benchsuite.quant.methods import Cast, External, Gptq, OnGrid
 from benchsuite.registry import Registry
@@ -53,6 +54,7 @@ for _name in ("fp32", "bf16", "fp16"):
 )
 def _evenly_spaced(match: re.Match[str]) -> Precision:
     scheme, bits, row, size = match.groups()
+    _check_size(match[0], size)
 
     def form() -> Form:
         from benchsuite.quant.grids import Absmax, ZeroPoint
@@ -67,6 +69,7 @@ def _evenly_spaced(match: re.Match[str]) -> Precision:
 @precisions.family(r"(nf4|fp4)-g(\d+)(-dq)?", examples=["nf4-g64", "nf4-g64-dq", "fp4-g64", "fp4-g64-dq"])
 def _code_book(match: re.Match[str]) -> Precision:
     book, block, double = match.groups()
+    _check_size(match[0], block)
 
     def form() -> Form:
         from benchsuite.quant.code_books import CodeBook
@@ -75,6 +78,11 @@ def _code_book(match: re.Match[str]) -> Precision:
         return Form(CodeBook("nf4" if book == "nf4" else "fp4", int(block), double_quantized=double is not None))
 
     return OnGrid(match[0], form)
+
+
+def _check_size(name: str, size: str | None) -> None:
+    if size is not None and int(size) < 1:
+        raise UsageError(f"{name}: a group of {size} columns; name a positive number, such as -g128")
 
 
 def _w8a8() -> Form:
@@ -112,7 +120,12 @@ for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-i
     r"gptq(8|4|3)(?:-g(\d+))?(-act)?(?:@(.+))?", examples=["gptq8", "gptq4-g128", "gptq3-g128", "gptq4-g128-act"]
 )
 def _gptq(match: re.Match[str]) -> Precision:
+    from benchsuite.data import datasets
+
     bits, size, act_order, dataset = match.groups()
+    _check_size(match[0], size)
+    if dataset:
+        _ = datasets[dataset]  # an unknown one is named before anything runs
     return Gptq(match[0], int(bits), int(size) if size else "row", act_order=act_order is not None, dataset=dataset)
 
 

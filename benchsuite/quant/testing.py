@@ -112,7 +112,7 @@ def bound_is_tight(grids: st.SearchStrategy[Grid]) -> None:
     def holds(grid: Grid, seed: int) -> None:
         weight = torch.rand(64, 1024, generator=torch.Generator().manual_seed(seed)) * 2 - 1
         error = (grid.dequantize(grid.quantize(weight), weight.shape) - weight).abs()
-        assert float((error / grid.bound(weight)).max()) >= 0.98
+        assert 0.98 <= float((error / grid.bound(weight)).max()) <= 1
 
     holds()
 
@@ -140,7 +140,8 @@ def scaling_by_a_power_of_two_commutes(grids: st.SearchStrategy[Grid]) -> None:
         weight = ordinary(weight).float()
         plain = grid.quantize(weight)
         scaled = grid.quantize(weight * 2.0**exponent)
-        assert torch.equal(plain["codes"], scaled["codes"])
+        for name, tensor in plain.items():
+            assert tensor.is_floating_point() or torch.equal(tensor, scaled[name]), name
         values = grid.dequantize(plain, weight.shape) * 2.0**exponent
         assert torch.equal(grid.dequantize(scaled, weight.shape), values)
 

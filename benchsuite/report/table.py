@@ -14,6 +14,7 @@ from rich.text import Text
 
 from benchsuite.matrix import REFERENCE
 from benchsuite.record import Cell, Metric, Record
+from benchsuite.verdicts.judge import surely_differs
 
 # the one figure that stands for a question's quality, and the one that stands for its speed
 QUALITY = {
@@ -82,8 +83,10 @@ def _quantized_before(references: Iterable[Record]) -> dict[str, float]:
 
 
 def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> list[Text]:
-    ordered = sorted(enumerate(measured), key=lambda pair: (_place(measured, pair[1]), pair[0]))
-    rows = [(_group(record.cell), _row(record, references)) for _, record in ordered]
+    together: dict[Cell, list[Record]] = {}  # precisions stand under each other
+    for record in measured:
+        together.setdefault(_group(record.cell), []).append(record)
+    rows = [(group, _row(record, references)) for group, records in together.items() for record in records]
     headings = [tuple(Text(line, style="bold") for line in lines) for lines in zip(*HEADINGS, strict=True)]
     widths = [max(map(len, column)) for column in zip(*headings, *(row for _, row in rows), strict=True)]
     lines = [Text(_title(measured), style="italic"), *(_line(row, widths) for row in headings)]
@@ -140,12 +143,6 @@ def _title(measured: Sequence[Record]) -> str:
     return f"benchsuite: {len(measured)} cells on {where}, {machine.get('threads')} threads; ratios to {REFERENCE}"
 
 
-def _place(measured: Sequence[Record], record: Record) -> int:
-    """The place of the first cell of this one's group, so that precisions stand under each other."""
-    group = _group(record.cell)
-    return next(place for place, other in enumerate(measured) if _group(other.cell) == group)
-
-
 def _group(cell: Cell) -> Cell:
     """What cells under each other have in common: other engines stand beside ours."""
     return replace(cell, precision="", engine="native")
@@ -157,12 +154,12 @@ def _quality(metric: Metric | None) -> str:
     if metric.unit == "share":
         spread = f" ± {_half_width(metric) * 100:.1f}" if metric.interval else ""
         return f"{metric.value * 100:.1f}{spread}"
-    return f"{metric.value:.4g}"
+    return f"{metric.value:#.4g}"
 
 
 def _half_width(metric: Metric) -> float:
     low, high = metric.interval or (metric.value, metric.value)
-    return (high - low) / 2
+    return max(high - metric.value, metric.value - low)  # near 0 and 100 % the longer side is what is left open
 
 
 def _change(metric: Metric | None, base: Metric | None) -> Text:
@@ -175,7 +172,9 @@ def _change(metric: Metric | None, base: Metric | None) -> Text:
         change = (metric.value / base.value - 1) * 100
         text = f"{change:+.2f} %"
     worse = change > 0 if metric.better == "lower" else change < 0
-    return Text(text, style="" if abs(change) < 0.005 else "red" if worse else "green")
+    if abs(change) < 0.005 or not surely_differs(base, metric):
+        return Text(text)
+    return Text(text, style="red" if worse else "green")
 
 
 def _ratio(metric: Metric | None, base: Metric | None) -> Text:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ MOST_CELLS = 10  # whose moved parts the table tells
 GRAVEST_FIRST: tuple[Outcome, ...] = (
     "worse", "missing", "not comparable", "cannot tell", "better", "same", "not compared", "not gated",
 )  # fmt: skip
+GRAVE = GRAVEST_FIRST[:3]
 COLOURS = {"worse": "red", "missing": "red", "not comparable": "red", "cannot tell": "yellow", "better": "green"}
 HEADINGS = ("verdict", "cell", "metric", "base", "head", "change", "95 % interval", "budget", "p", "p corrected")
 
@@ -55,11 +59,14 @@ def write_reports(
     report: Report, *, everything: bool = False, markdown_file: Path | None = None, json_file: Path | None = None
 ) -> None:
     """Print the table, and write the Markdown and the JSON where a file is named."""
+    try:
+        click.echo(text_table(report, everything=everything, colour="NO_COLOR" not in os.environ), nl=False)
+    except BrokenPipeError:  # `… | head` has read enough; the status and the files stay what they are
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if markdown_file:
         atomic_write(markdown_file, markdown(report))
     if json_file:
         write_json(json_file, to_json(report))
-    click.echo(text_table(report, everything=everything, colour=True), nl=False)
 
 
 def text_table(report: Report, *, everything: bool = False, colour: bool = False) -> str:
@@ -98,11 +105,14 @@ def markdown(report: Report, limit: int = GITHUB_LIMIT) -> str:
         verdicts = comparison.of(outcome)
         if verdicts:
             folded.append((f"{len(verdicts):,} {outcome}", _markdown_table(verdicts, _headings(comparison))))
-    for label, moved in report.moved_where.items():
-        folded.insert(1, (f"Where {label} moved", ["", *(f"- {line}" for line in moved)]))
+    at = sum(bool(comparison.of(outcome)) for outcome in GRAVE)
+    folded[at:at] = [
+        (f"Where {label} moved", ["", *(f"- {_escaped(line)}" for line in moved)])
+        for label, moved in report.moved_where.items()
+    ]
     text = "\n".join(head) + "\n"
     for title, lines in folded:
-        opened = " open" if title.endswith(("worse", "missing", "not comparable")) else ""
+        opened = " open" if title.endswith(GRAVE) else ""
         block = _fitting(f"<details{opened}><summary>{title}</summary>\n", lines, limit - len(text))
         text += block
     return text
@@ -214,9 +224,14 @@ def _p(p_value: float) -> str:
 def _markdown_table(verdicts: Sequence[Verdict], headings: Sequence[str]) -> list[str]:
     lines = ["", "| " + " | ".join([*headings[1:], ""]) + "|", "|" + " --- |" * (len(headings))]
     for verdict in verdicts:
-        cells = [text.replace("|", "\\|") for text in (*_row(verdict)[1:], verdict.reason)]
+        cells = [_escaped(text) for text in (*_row(verdict)[1:], verdict.reason)]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _escaped(text: str) -> str:
+    """A text inside of Markdown that is no part of its marks."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def _fitting(opening: str, lines: Sequence[str], room: int) -> str:

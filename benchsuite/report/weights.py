@@ -22,6 +22,7 @@ from benchsuite.quant.precision import precisions
 from benchsuite.report.curves import new_figure, save_figure
 
 _BINS = 512  # each wider than a pixel, so that the levels of a grid stand out
+_MARKERS = ("o", "s", "^", "v", "D", "x")
 _BEFORE, _AFTER, _LEVELS = "#1f2937", "#fdba74", "#c2410c"
 
 
@@ -98,7 +99,9 @@ def _draw_levels(axes: Any, layers: list[nn.Module]) -> None:
 
 def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: Path) -> list[Path]:
     """A panel for each kind of layer: signal to noise of its layers, from the first block to the last."""
-    kinds = list(dict.fromkeys(layer.kind for layers in errors.values() for layer in layers)) or ["no layer"]
+    kinds = list(dict.fromkeys(layer.kind for layers in errors.values() for layer in layers))
+    if not kinds:  # casts alone
+        return []
     figure, _ = new_figure(3.2 * len(kinds) + 1.5, 3.6)
     figure.clear()
     panels: Any = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
@@ -106,7 +109,11 @@ def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: P
     for kind, panel in zip(kinds, panels, strict=True):
         for precision, layers in errors.items():
             ratios = [layer.snr_db for layer in layers if layer.kind == kind and layer.snr_db is not None]
-            panel.plot(range(len(ratios)), ratios, marker="o", markersize=3, label=precision)
+            # the first drawn is the widest: of equal lines each is still seen
+            place = list(errors).index(precision)
+            style = {"marker": _MARKERS[place % len(_MARKERS)], "fillstyle": "none", "ms": max(3, 9 - 2 * place)}
+            width = max(0.8, 4 - 1.2 * place)
+            panel.plot(range(len(ratios)), ratios, linewidth=width, label=precision, **style)
         panel.set(title=kind, xlabel="block")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("signal to noise (dB)")
@@ -130,7 +137,9 @@ def level_counts(layer: nn.Module) -> Counter[float]:
     if isinstance(layer, QuantizedLinear):
         book = layer.grid.values if isinstance(layer.grid, CodeBook) else None
         bits, offset = 4 if book is not None else getattr(layer.grid, "bits", None), getattr(layer.grid, "offset", 0)
-        codes = unpack(layer.packed["codes"], bits, layer.in_features) if bits else None
+        codes = unpack(codes, bits, layer.in_features) if bits and codes is not None else codes
+        if codes is not None and codes.shape != (layer.out_features, layer.in_features):  # packed in a way of its own
+            codes = None
     elif codes is not None and "book" in packed_of(layer):  # bitsandbytes, two codes to the byte as ours
         book, codes = packed_of(layer)["book"].cpu(), unpack(codes.reshape(1, -1), 4, 2 * codes.numel())
     if codes is None:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchsuite.data.examples import Examples
+from benchsuite.device import synchronize
 from benchsuite.errors import NumericalError
 from benchsuite.evals import evaluation
 from benchsuite.evals.classification import report
 from benchsuite.files import atomic_write, write_json
-from benchsuite.measure.machine import describe_machine, synchronize
+from benchsuite.measure.machine import describe_machine
 from benchsuite.models.language_model import batches
 from benchsuite.models.resolve import fingerprint
 from benchsuite.quant.apply import size_bytes

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchsuite.data.examples import Task
 from benchsuite.errors import UsageError
 from benchsuite.record import Record
 from benchsuite.training import classify, next_token
@@ -100,6 +101,11 @@ def soft_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Ten
     log_student = F.log_softmax(student.float() / temperature, dim=-1)  # (N, V)
     log_teacher = F.log_softmax(teacher.float() / temperature, dim=-1)  # (N, V)
     return temperature**2 * F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+
+
+def tasks_of(teacher: str) -> tuple[Task, ...]:
+    """What a teacher can teach: a classifier its classes, any other model to go on with a text."""
+    return ("classification",) if is_classifier(teacher) else ("lm", "instructions")
 
 
 def run(

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchsuite.data.examples import Document, Examples, Instruction, LabelledText
 from benchsuite.data.prompts import instruction_prompt
 from benchsuite.errors import DataError
+from benchsuite.evals.evaluation import counted
 
 IGNORED = -100  # the label of a token that no loss is computed on
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -54,7 +55,7 @@ def causal_features(examples: Examples, encode: Encode, *, end: int, context: in
             continue
         labels = [IGNORED] * first + ids[first:]
         rows_of_text.append({"input_ids": ids[:context], "labels": labels[:context]})
-    return Features(rows_of_text, _counted(cut_to_the_context=cut, without_room_for_an_answer=dropped))
+    return Features(rows_of_text, counted(cut_to_the_context=cut, without_room_for_an_answer=dropped))
 
 
 def class_features(examples: Examples, encode: Encode, *, context: int) -> Features:
@@ -65,7 +66,7 @@ def class_features(examples: Examples, encode: Encode, *, context: int) -> Featu
         if not tokens:
             raise DataError(f"{examples.dataset} ({examples.split}), row {row}: an empty text")
     rows = [{"input_ids": t[:context], "labels": item.label} for t, item in zip(ids, texts, strict=True)]
-    return Features(rows, _counted(cut_to_the_context=sum(len(tokens) > context for tokens in ids)))
+    return Features(rows, counted(cut_to_the_context=sum(len(tokens) > context for tokens in ids)))
 
 
 def collate(rows: Sequence[Feature], pad: int) -> dict[str, Tensor]:
@@ -82,7 +83,3 @@ def collate(rows: Sequence[Feature], pad: int) -> dict[str, Tensor]:
         "attention_mask": padded([[1] * len(row) for row in ids], 0),  # (B, T)
         "labels": padded(labels, IGNORED) if isinstance(labels[0], list) else torch.tensor(labels),
     }
-
-
-def _counted(**reasons: int) -> dict[str, int]:
-    return {reason.replace("_", " "): count for reason, count in reasons.items() if count}

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ProgressCallback
 
+from benchsuite.device import resolve_device
 from benchsuite.errors import DataError, NumericalError, UnavailableError, UsageError
-from benchsuite.measure.machine import resolve_device
 from benchsuite.quant.apply import size_bytes
 from benchsuite.report.track import PROJECT, require_trackers
 from benchsuite.training.features import IGNORED, Feature, collate
 from benchsuite.training.run_directory import last_checkpoint, require_space
 from benchsuite.training.settings import Settings
-from benchsuite.training.start import Start
+from benchsuite.training.start import Start, quiet_transformers
 
 SoftLoss = Callable[[Any, Mapping[str, Tensor], Any, "Tensor | int | None"], Tensor]
 """(hard loss, inputs, outputs, items in the batch) to the loss that is minimised; see `benchsuite.training.distill`."""
@@ -83,6 +83,8 @@ def train(
         compute_metrics=_token_loss if of_tokens else None,
         preprocess_logits_for_metrics=_loss_and_count if of_tokens else None,
     )
+    # a classifier's loss is the mean of its batch, whatever Trainer thinks: it divides by the batches accumulated then
+    trainer.model_accepts_loss_kwargs = of_tokens and trainer.model_accepts_loss_kwargs
     trainer.remove_callback(ProgressCallback)
     shown = _Bar()
     trainer.add_callback(shown)
@@ -138,6 +140,7 @@ def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> A
         save_strategy="epoch",
         load_best_model_at_end=settings.early_stopping is not None,
         metric_for_best_model="loss" if settings.early_stopping else None,
+        restore_callback_states_from_checkpoint=True,  # how long early stopping has waited
         logging_steps=every,
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="non_padding",
@@ -186,7 +189,8 @@ class _Trainer(transformers.Trainer):  # type: ignore[misc]
         needed = 3 * size_bytes(self.model) + (16 << 20)
         what = f"the checkpoint of step {self.state.global_step}"
         require_space(Path(self.args.output_dir), needed, what)
-        super()._save_checkpoint(*arguments)
+        with quiet_transformers():
+            super()._save_checkpoint(*arguments)
 
     def _require_finite(self, loss: float, what: str) -> None:
         if not math.isfinite(loss):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchsuite.data.examples import Examples
+from benchsuite.device import resolve_device, synchronize
 from benchsuite.evals import instructions
 from benchsuite.files import atomic_write, write_json
-from benchsuite.measure.machine import describe_machine, resolve_device, synchronize
+from benchsuite.measure.machine import describe_machine
 from benchsuite.models.resolve import load_directory
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, protocol_fingerprint, to_json
@@ -105,7 +106,7 @@ def _answered(
     """The record with what the saved model answers, and each answer; writes answers.md."""
     model = load_directory(directory, record.cell.model, device=device)
     if settings.qat:
-        from benchsuite.measure.resident import apply_precision
+        from benchsuite.models.in_precision import apply_precision
 
         apply_precision(model, settings.qat, device)
     batch_size = settings.batch_size

@@ -13,8 +13,7 @@ Each step leaves one directory of OUT and needs only that of the baseline:
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,12 @@ import torch
 import transformers
 from safetensors.torch import save
 
+from benchsuite.device import resolve_device
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError
 from benchsuite.files import atomic_write, new_directory, write_json
-from benchsuite.measure.machine import resolve_device
 from benchsuite.models.resolve import fingerprint
 from benchsuite.quant.apply import is_conv1d
+from benchsuite.quant.external import transformers_config
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.precision import precisions
 from benchsuite.record import Record, from_json, to_json
@@ -162,9 +162,9 @@ def _write_quantized(start: Start, source: Path, precision: str, directory: Path
 def _bnb(recipe: Recipe) -> None:
     with new_directory(recipe.output / "bnb-quantized") as new:
         records = {}
-        for form, config in _bnb_configs().items():
+        for form in ("int8", "nf4"):
             try:
-                start = _bnb_start(recipe, config)
+                start = _bnb_start(recipe, f"bnb-{form}")
                 record, text = _measured(recipe, start, f"bnb-{form}")
             except (ImportError, RuntimeError, ValueError) as error:
                 raise UnavailableError(f"bitsandbytes cannot run this model in {form} here: {error}") from error
@@ -174,22 +174,13 @@ def _bnb(recipe: Recipe) -> None:
         write_json(new / METRICS["bnb"], records)
 
 
-def _bnb_configs() -> Mapping[str, Any]:
-    return {
-        "int8": transformers.BitsAndBytesConfig(load_in_8bit=True),
-        "nf4": transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
-    }
-
-
-def _bnb_start(recipe: Recipe, config: Any) -> Start:
+def _bnb_start(recipe: Recipe, name: str) -> Start:
     """The baseline as transformers and bitsandbytes load it."""
     plain = classifier(str(recipe.baseline), recipe.splits.test.labels)
-    # it says at every product that float32 is cast, and asks for a package of kernels
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with quiet_transformers():
         module = transformers.AutoModelForSequenceClassification.from_pretrained(
             recipe.baseline,
-            quantization_config=config,
+            quantization_config=transformers_config(name),
             device_map=resolve_device(recipe.settings.device),
             dtype=torch.float32,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -31,11 +32,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "context", "accumulation"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; a number above 0 was wanted")
         for name in ("warmup_steps", "weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; at least 0 was wanted")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; a number from 0 on was wanted")
+        if self.seed >= 1 << 32:
+            raise UsageError(f"seed is {self.seed}; a number below 2**32 was wanted")
+        if self.context < 2:
+            raise UsageError("context is 1; at least 2 was wanted, since one token has none to predict")
         if self.early_stopping is not None and self.early_stopping < 1:
             raise UsageError(f"early stopping after {self.early_stopping} epochs; at least 1 was wanted")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Example, Examples, LabelledText, Split, Task, take
-from benchsuite.data.files import is_file, source
+from benchsuite.data.files import is_file, source, task_of_rows
 from benchsuite.errors import DataError, UnavailableError, UsageError
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.10  # of a file; what is left validates
@@ -45,7 +45,7 @@ def load_splits(
     split is empty, UsageError where the dataset is for another task.
     """
     if is_file(data):
-        splits = _dealt(data, tasks[0], seed, validation, test)
+        splits = _dealt(data, task_of_rows(Path(data), tasks), seed, validation, test)
     elif validation or test:
         raise UsageError(f"{data} has splits of its own; --validation and --test go with a file")
     else:
@@ -55,6 +55,8 @@ def load_splits(
             raise DataError(
                 f"the {examples.split} split of {data} is empty; give more examples, or a file for that split"
             )
+    if splits.train.task == "classification" and len(splits.train.labels) < 2:
+        raise DataError(f"{data} has one label only, {splits.train.labels[0]!r}; a classifier tells at least two apart")
     return splits
 
 

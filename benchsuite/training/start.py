@@ -13,10 +13,11 @@ import transformers
 from safetensors import SafetensorError
 
 from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.files import read_config
 from benchsuite.models import HUB_IDS, models
 from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
-from benchsuite.models.resolve import TINY, fetch, read_config, weight_files
-from benchsuite.models.transformers_model import ATTENTION_NAMES
+from benchsuite.models.resolve import TINY, fetch, weight_files
+from benchsuite.models.transformers_model import ATTENTION_NAMES, UNREADABLE, read_whole
 from benchsuite.quant.apply import size_bytes
 from benchsuite.training.run_directory import require_space
 
@@ -53,12 +54,31 @@ def causal(name: str, *, attention: Attention = "sdpa", seed: int = 0) -> Start:
 
 
 def classifier(name: str, labels: Sequence[str], *, attention: Attention = "sdpa", seed: int = 0) -> Start:
-    """A classifier of texts: the head is drawn by `seed` where the model has none for these `labels`."""
+    """A classifier of texts by `labels`, in that order: the head is drawn by `seed` where the model has none.
+
+    UsageError where it has one for other labels.
+    """
     names = dict(enumerate(labels))
     indices = {label: index for index, label in names.items()}
-    return _start(
-        name, transformers.AutoModelForSequenceClassification, attention, seed, id2label=names, label2id=indices
-    )
+    told = {"id2label": names, "label2id": indices, "problem_type": "single_label_classification"}
+    auto = transformers.AutoModelForSequenceClassification
+    if not is_classifier(name):
+        return _start(name, auto, attention, seed, new=frozenset({"score.weight"}), **told)
+    start = _start(name, auto, attention, seed)
+    config = start.module.config
+    own = [config.id2label[index] for index in range(config.num_labels)]
+    unnamed = own == [f"LABEL_{index}" for index in range(len(labels))]
+    if sorted(own) != sorted(labels) and not unnamed:
+        raise UsageError(
+            f"{name} tells apart {', '.join(own)}; the data have {', '.join(labels)}: start from a model for text, or "
+            "bring data with its labels"
+        )
+    rows = list(range(len(labels))) if unnamed else [own.index(label) for label in labels]
+    with torch.no_grad():
+        start.module.score.weight.copy_(start.module.score.weight[rows].clone())
+    for key, value in told.items():
+        setattr(config, key, value)
+    return start
 
 
 def directory_of(name: str) -> Path:
@@ -87,7 +107,9 @@ def is_classifier(name: str) -> bool:
     return any("ForSequenceClassification" in architecture for architecture in architectures)
 
 
-def _start(name: str, auto: Any, attention: Attention, seed: int, **options: Any) -> Start:
+def _start(
+    name: str, auto: Any, attention: Attention, seed: int, new: frozenset[str] = frozenset(), **options: Any
+) -> Start:
     transformers.set_seed(seed)
     how = {"attn_implementation": ATTENTION_NAMES[attention], "dtype": torch.float32}
     shape = name.removeprefix("random:")
@@ -102,18 +124,18 @@ def _start(name: str, auto: Any, attention: Attention, seed: int, **options: Any
         module = auto.from_config(config, **how)
     else:
         directory = directory_of(name)
-        module = _read(directory, auto, **how, **options)
+        module = _read(directory, auto, new=new, **how, **options)
     return Start(models[name].name, module, _tokenizer(directory, module))
 
 
 def _read(directory: Path, auto: Any, **options: Any) -> Any:
-    if "quantization_config" in read_config(directory):
+    if read_config(directory).get("quantization_config"):
         raise UsageError(f"{directory} is quantized; training starts from floating-point weights")
     weight_files(directory)  # names what is missing
     with quiet_transformers():  # a new head is no news
         try:
-            return auto.from_pretrained(directory, local_files_only=True, use_safetensors=True, **options)
-        except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+            return read_whole(auto, directory, **options)
+        except (*UNREADABLE, SafetensorError) as error:
             version = transformers.__version__
             raise FileFormatError(f"{directory}: transformers {version} cannot load it: {error}") from error
 

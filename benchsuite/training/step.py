@@ -7,36 +7,36 @@ input, one JSON line as its answer.
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from benchsuite.device import synchronize
 from benchsuite.errors import NumericalError, UnavailableError, UsageError
 from benchsuite.measure.cell import speeds
-from benchsuite.measure.kernels import kernels_that_run
-from benchsuite.measure.machine import synchronize
-from benchsuite.measure.memory import Peak, answer_of_fresh_process, peak_bytes, peak_of_allocator, reset_peak
+from benchsuite.measure.memory import Peak, answer_of_fresh_process, peak_bytes, reset_peak
 from benchsuite.models.gpt2 import Attention
 from benchsuite.record import Metric
 from benchsuite.training.start import causal
 
 LEARNING_RATE = 1e-5
-# dense peak of the matrix units in FLOP/s, from the makers' data sheets: what the name of a chip contains, by dtype
+# dense peak of the matrix units in FLOP/s, from the makers' data sheets, by words of the chip's name and dtype
 _PEAKS: dict[str, dict[str, float]] = {
     "H200": {"bf16": 989e12, "fp16": 989e12, "fp32": 67e12},
-    "H100": {"bf16": 989e12, "fp16": 989e12, "fp32": 67e12},
+    "H200 NVL": {"bf16": 835e12, "fp16": 835e12, "fp32": 60e12},
+    "H100 HBM3": {"bf16": 989e12, "fp16": 989e12, "fp32": 67e12},
+    "H100 NVL": {"bf16": 835e12, "fp16": 835e12, "fp32": 60e12},
+    "H100 PCIe": {"bf16": 756e12, "fp16": 756e12, "fp32": 51e12},
     "A100": {"bf16": 312e12, "fp16": 312e12, "fp32": 19.5e12},
+    "L40S": {"bf16": 362e12, "fp16": 362e12, "fp32": 91.6e12},
     "L4": {"bf16": 121e12, "fp16": 121e12, "fp32": 30.3e12},
     "T4": {"fp16": 65e12, "fp32": 8.1e12},
 }
-
-
-Clock = Callable[[Callable[[], Any]], list[float]]  # runs a function in rounds; the seconds of each
 
 
 @dataclass(frozen=True)
@@ -99,27 +99,23 @@ class Work:
         synchronize(self.device)
 
 
-def measure(step: Step, clock: Clock) -> tuple[dict[str, Metric], dict[str, Any]]:
-    """The metrics of a step, its rounds as their evidence, and the kernels that ran."""
-    work = Work(step)
-    seconds = clock(work.run)
+def training_speeds(work: Work, step: Step, seconds: list[float]) -> dict[str, Metric]:
+    """What the rounds of a step say: tokens, samples and floating-point operations per second."""
     metrics = speeds(seconds, tokens=step.tokens, samples=step.batch_size)
     achieved = work.flop / statistics.median(seconds)
     metrics["flop_per_s"] = Metric(achieved, "FLOP/s", "higher", n=len(seconds))
     if work.peak_flop_per_s:
         metrics["flop_utilisation"] = Metric(achieved / work.peak_flop_per_s, "share", "higher", n=len(seconds))
-    peak = peak_of_allocator(work.device, work.run) if work.device.type == "cuda" else peak_of_step(step)
-    metrics["peak_memory_bytes"] = Metric(peak.process_bytes, "B", "lower")
-    metrics["working_memory_bytes"] = Metric(peak.working_bytes, "B", "lower")
-    return metrics, kernels_that_run(work.run)
+    return metrics
 
 
 def peak_flop_per_s(device: torch.device, precision: str) -> float | None:
     """What the chip can do at most in that precision, where it is known."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peaks.get(precision) for chip, peaks in _PEAKS.items() if chip in name.split()[-1]), None)
+    words = re.split("[ -]", torch.cuda.get_device_name(device))
+    known = [chip for chip in _PEAKS if all(word in words for word in chip.split())]
+    return _PEAKS[max(known, key=len)].get(precision) if known else None
 
 
 def peak_of_step(step: Step) -> Peak:

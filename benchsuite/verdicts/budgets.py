@@ -20,7 +20,7 @@ from benchsuite.record import Cell, Items, Metric, Record, Rounds, Values, Windo
 from benchsuite.verdicts.names import cell_name
 
 DEFAULTS = {
-    "perplexity": "0.5%",  # from windows of log-likelihoods: bits per byte too
+    "perplexity": "0.5%",  # from windows of log-likelihoods: bits per byte of an answer too
     "accuracy": "1pt",  # from right and wrong items, and other shares
     "divergence": "0.005",  # nats: what 0.5 % of perplexity is
     "score": "1%",  # any other figure an item
@@ -28,6 +28,8 @@ DEFAULTS = {
     "memory": "2%",  # the peak
     "size": "0",
 }
+# the windows of another metric once more, in other units: to gate them too would count one observation twice
+SAME_WINDOWS = frozenset({"byte_perplexity", "bits_per_byte", "llama_cpp_perplexity"})
 AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>%|pt)?")
 
 
@@ -94,6 +96,11 @@ class Budgets:
                 return min(fitting, key=lambda pair: pair[0])[1].amount
         return None
 
+    def names(self, name: str, metric: Metric, cell: Cell) -> bool:
+        """Whether a rule of the command line gates this metric."""
+        kind = metric_class(name, metric)
+        return any(rule.amount and rule.breadth(name, kind, cell) for rule in self.layers[0])
+
     def check_used(self, records: Iterable[Record]) -> None:
         """Raise UsageError for a rule of the command line that fits no metric: a misspelt gate gates nothing."""
         metrics = [
@@ -113,6 +120,8 @@ class Budgets:
 def metric_class(name: str, metric: Metric) -> str | None:
     """Which of the `DEFAULTS` a metric falls under; None for a figure that nothing gates unless a budget names it."""
     evidence = metric.evidence
+    if name in SAME_WINDOWS:
+        return None
     if isinstance(evidence, Windows):
         return "perplexity"
     if isinstance(evidence, Rounds):

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchsuite.errors import FileFormatError
-from benchsuite.record import Record
+from benchsuite.record import Record, Rounds
 from benchsuite.records import read_records
 from benchsuite.verdicts.budgets import Budgets, make_budgets, metric_class
-from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge
+from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge, same_evidence
 from benchsuite.verdicts.noise import NoiseFloor, read_noise
 
 Key = tuple[str, ...]
 GATE_FAILS: frozenset[Outcome] = frozenset({"missing", "not comparable"})
+JUDGED: frozenset[Outcome] = frozenset({"worse", "better", "same", "cannot tell"})
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Comparison:
 
     @property
     def exit_status(self) -> int:
-        """0 no regression, 1 a regression, 3 something missing or not comparable."""
+        """0 no regression, 1 a regression, 3 something missing or not comparable, or nothing judged at all."""
         if self.of("worse"):
             return 1
-        return 3 if self.of(*GATE_FAILS) else 0
+        return 3 if self.of(*GATE_FAILS) or not self.of(*JUDGED) else 0
 
 
 def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Policy | None = None) -> Comparison:
@@ -69,7 +70,7 @@ def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Poli
         decide(finding, policy.alpha, *of_test.get(id(finding), (1.0, 1.0))) if isinstance(finding, Test) else finding
         for finding in findings
     )
-    notes = _notes(gated, verdicts)
+    notes = _notes(gated, verdicts, policy.alpha)
     if skipped:
         notes.append(f"{skipped} cells ran on neither side")
     return Comparison(verdicts, len(gated), policy.alpha, tuple(notes))
@@ -119,6 +120,7 @@ def _compare_metrics(base: Record, head: Record, policy: Policy) -> Iterator[Ver
     machine, other_machine = (str(record.machine.get("fingerprint", "")) for record in (base, head))
     floor = policy.noise(machine) if machine else None
     gated = _gated(base, policy.budgets) | _gated(head, policy.budgets)
+    same_outputs = _same_outputs(base, head)
     for name in dict.fromkeys((*base.metrics, *head.metrics)):
         one, other = base.metrics.get(name), head.metrics.get(name)
         if one is None or other is None:
@@ -126,11 +128,13 @@ def _compare_metrics(base: Record, head: Record, policy: Policy) -> Iterator[Ver
                 side = "HEAD" if other is None else "BASE"
                 yield Verdict(base.cell, name, "missing", f"not measured in {side}", base=one, head=other)
         elif metric_class(name, one) in ("speed", "memory") and (machine != other_machine or not machine):
-            reason = f"the machine differs: {_processor(base)} and {_processor(head)}"
-            yield Verdict(base.cell, name, "not compared", reason, base=one, head=other)
+            named = policy.budgets.names(name, one, base.cell)  # a gate that was asked for does not pass in silence
+            outcome: Outcome = "not comparable" if named else "not compared"
+            yield Verdict(base.cell, name, outcome, _differing_machine(base, head), base=one, head=other)
         else:
             noise = floor.between(base.cell, name) if floor else None
-            yield judge(base.cell, name, one, other, policy.budgets.amount(name, one, base.cell), noise)
+            budget = policy.budgets.amount(name, one, base.cell)
+            yield judge(base.cell, name, one, other, budget, noise, same_outputs=same_outputs)
 
 
 def _gated(record: Record, budgets: Budgets) -> set[str]:
@@ -162,8 +166,8 @@ def _differing_fingerprint(base: Record, head: Record, policy: Policy) -> str:
     return ""
 
 
-def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict]) -> list[str]:
-    """What a reader has to know about the whole: no noise floor, speed not compared."""
+def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict], alpha: float) -> list[str]:
+    """What a reader has to know about the whole: no noise floor, too many tests, speed not compared."""
     notes = []
     speeds = [test for test in gated if metric_class(test.metric, test.base) == "speed"]
     if unknown := sorted({f"{test.cell.question} {test.metric}" for test in speeds if test.noise is None}):
@@ -171,11 +175,33 @@ def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict]) -> list[str]:
             f"no noise floor of this machine for {', '.join(unknown)}: rounds alone are judged, and two runs of one "
             "commit may differ by more; `benchsuite calibrate` measures it, `benchsuite ab` does without"
         )
+    fewest = min((test.smallest_p for test in speeds if test.noise is None), default=0.0)
+    if len(gated) * fewest > alpha:
+        notes.append(
+            f"after the correction for {len(gated):,} gated tests no speed of so few rounds can be told to be worse; "
+            "compare fewer cells, or collect more rounds (`benchsuite ab`)"
+        )
     if apart := [verdict for verdict in verdicts if verdict.outcome == "not compared"]:
         notes.append(f"speed and memory are not compared: {apart[0].reason}")
     return notes
 
 
-def _processor(record: Record) -> str:
-    machine: Mapping[str, object] = record.machine
-    return f"{machine.get('processor', 'unknown')} ({machine.get('threads', '?')} threads)"
+def _same_outputs(base: Record, head: Record) -> bool:
+    """Whether every likelihood, score and outcome is equal to the last bit: then the model did the same, for sure."""
+    names = dict.fromkeys((*base.metrics, *head.metrics))
+    pairs = [(base.metrics.get(name), head.metrics.get(name)) for name in names]
+    return all(
+        one is not None and other is not None and same_evidence(one, other)
+        for one, other in pairs
+        if not any(metric and isinstance(metric.evidence, Rounds | None) for metric in (one, other))
+    )
+
+
+def _differing_machine(base: Record, head: Record) -> str:
+    """Which parts of the two machines differ, and how."""
+    one, other = base.machine, head.machine
+    if not one or not other:
+        return "a side does not say what machine it was measured on"
+    keys = [key for key in dict.fromkeys((*one, *other)) if key not in ("fingerprint", "memory_bytes", "libraries")]
+    differing = [f"{key} {one.get(key)} and {other.get(key)}" for key in keys if one.get(key) != other.get(key)]
+    return f"the machine differs: {'; '.join(differing) or 'its fingerprint'}"

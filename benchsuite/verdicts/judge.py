@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchsuite.stats import Effect, Interval, RunNoise
 
 Outcome = Literal["better", "same", "worse", "cannot tell", "not gated", "not compared", "not comparable", "missing"]
+TIMED = ("s", "tok/s", "samples/s", "FLOP/s")  # units of figures that are never exact
 FEWEST_ROUNDS = 8  # a side: with fewer, the exact test cannot pass a correction for many cells
 
 
@@ -84,15 +85,35 @@ class Test:
         return min(1.0, 2 * one_sided)
 
     @property
+    def smallest_p(self) -> float:
+        """The smallest two-sided p-value that so many rounds can have (0 for other evidence)."""
+        one, other = self.base.evidence, self.head.evidence
+        if not isinstance(one, Rounds) or not isinstance(other, Rounds):
+            return 0.0
+        return 2 / math.comb(len(one.seconds) + len(other.seconds), len(one.seconds))
+
+    @property
     def p_no_change(self) -> float:
         """Two-sided p-value of "nothing changed"."""
-        return min(1.0, 2 * min(self.effect.p_at_most(0.0), self.effect.p_at_least(0.0)))
+        from benchsuite.stats import two_sided
+
+        return two_sided(self.effect)
 
 
 def judge(
-    cell: Cell, name: str, base: Metric, head: Metric, budget: Amount | None, noise: RunNoise | None
+    cell: Cell,
+    name: str,
+    base: Metric,
+    head: Metric,
+    budget: Amount | None,
+    noise: RunNoise | None,
+    *,
+    same_outputs: bool = True,
 ) -> Verdict | Test:
-    """The verdict where arithmetic is enough (exact figures, too few rounds), else the test to make."""
+    """The verdict where arithmetic is enough (exact figures, too few rounds), else the test to make.
+
+    `same_outputs` says whether all of the cell is equal on both sides, and not only what this metric sees of it.
+    """
     verdict = Verdict(cell, name, "same" if budget else "not gated", base=base, head=head, budget=budget)
     if reason := _cannot_be_paired(base, head):
         return replace(verdict, outcome="not comparable", reason=reason)
@@ -101,8 +122,9 @@ def judge(
             return Test(cell, name, base, head, budget, _gauged_effect(base, head, noise), True, noise)
         return _exact(verdict, base, head)
     effect, ratio = _effect(base, head, noise)
-    if _equal(base, head):
-        return Test(cell, name, base, head, budget, _no_effect(), ratio)
+    if same_evidence(base, head):
+        certain = same_outputs or isinstance(base.evidence, Rounds | Windows)
+        return Test(cell, name, base, head, budget, _no_effect() if certain else _no_flip(base), ratio)
     if isinstance(base.evidence, Rounds) and isinstance(head.evidence, Rounds):
         fewest = min(len(base.evidence.seconds), len(head.evidence.seconds))
         if fewest < FEWEST_ROUNDS:
@@ -110,6 +132,14 @@ def judge(
             outcome: Outcome = "cannot tell" if budget else "not gated"
             return replace(verdict, outcome=outcome, reason=reason, ratio=True, change=math.expm1(effect.value))
     return Test(cell, name, base, head, budget, effect, ratio, noise)
+
+
+def surely_differs(base: Metric, head: Metric) -> bool:
+    """Whether the 95 % interval of the paired change leaves out no change; True for figures without evidence."""
+    if base.evidence is None or head.evidence is None or _cannot_be_paired(base, head):
+        return True
+    low, high = _effect(base, head, None)[0].interval()
+    return not low <= 0 <= high
 
 
 def decide(test: Test, alpha: float, p_corrected: float, p_no_change: float) -> Verdict:
@@ -147,6 +177,15 @@ def _no_effect() -> Effect:
     return ClusteredMean(0.0, 0.0, 1.0)
 
 
+def _no_flip(base: Metric) -> Effect:
+    """What equal outcomes of n items show where the model's outputs differ: in other items one may flip."""
+    from benchsuite import stats
+
+    assert isinstance(base.evidence, Items | Values)
+    right = np.ones(len(next(iter(vars(base.evidence).values()))), dtype=bool)
+    return stats.paired_proportion(right, right)
+
+
 def _gauged_effect(base: Metric, head: Metric, noise: RunNoise) -> Effect:
     """The log ratio of two peaks of memory, each gauged once a run, on a machine whose noise is known."""
     from benchsuite.stats import ClusteredMean
@@ -180,6 +219,10 @@ def _exact(verdict: Verdict, base: Metric, head: Metric) -> Verdict:
     """Bytes and other figures without spread: any change is shown, a loss beyond the budget is worse."""
     difference = head.value - base.value
     ratio = base.value != 0
+    if base.unit in TIMED and verdict.budget is not None:
+        reason = "it keeps no rounds of its own; gate tokens_per_s, which is the same clock"
+        change = difference / base.value if ratio else difference
+        return replace(verdict, outcome="cannot tell", reason=reason, ratio=ratio, change=change)
     moved = difference != 0
     verdict = replace(verdict, ratio=ratio, change=difference / base.value if ratio else difference, moved=moved)
     if verdict.budget is None:
@@ -211,7 +254,10 @@ def _cannot_be_paired(base: Metric, head: Metric) -> str:
     return ""
 
 
-def _equal(base: Metric, head: Metric) -> bool:
+def same_evidence(base: Metric, head: Metric) -> bool:
+    """Whether the evidence of two metrics is of one kind and equal to the last bit."""
+    if type(base.evidence) is not type(head.evidence) or base.evidence is None:
+        return False
     one, other = vars(base.evidence), vars(head.evidence)
     return all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -223,9 +269,10 @@ def _what_is_missing(test: Test, loss: float, ends: Interval, alpha: float) -> s
     n, unit = _amount_of_evidence(test.base, test.head)
     if test.base.evidence is None:
         return "peaks of memory differ so much from run to run; more runs are needed (`benchsuite ab`)"
-    if n < 2 or not math.isfinite(ends[1]):
+    if n < 2 or not (math.isfinite(ends[0]) and math.isfinite(ends[1])):
         return f"one {unit} has no spread; more {unit}s are needed"
-    reach, distance, noise = ends[1] - loss, abs(test.margin - loss), 0.0
+    reach = loss - ends[0] if loss > test.margin else ends[1] - loss  # of the interval, towards the budget
+    distance, noise = abs(test.margin - loss), 0.0
     if test.noise and test.noise.standard_deviation:
         noise = test.noise.standard_deviation * float(special.stdtrit(test.noise.df, 1 - alpha / 2))
     if distance <= noise:

@@ -15,6 +15,7 @@ from benchsuite.record import Record
 from benchsuite.verdicts.compare import Key, read_side
 
 LAST_LINES = 15  # of a run that wrote no file
+FINISHED = (0, 1, 5)  # statuses of pytest: all passed, some failed, nothing was selected
 WHERE_FROM = """
 import importlib.util, json, sys
 found = {name: importlib.util.find_spec(name) for name in sys.argv[1:]}
@@ -62,14 +63,16 @@ class Side:
 
 
 def run_bench(side: Side, arguments: Sequence[str], json_file: Path) -> tuple[dict[Key, Record], float]:
-    """Run pytest with `arguments` on one side; its records, and the seconds that it took.
+    """Run pytest with `arguments` on one side; its records, kept in `json_file`, and the seconds that it took.
 
-    The output goes to a log beside `json_file`. A failed cell is a record that says so; FileFormatError, with the last
-    lines of the log, where there is no file of records at all.
+    The output goes to a log beside it. A failed cell is a record that says so; FileFormatError, with the last lines of
+    the log, where the run was broken off or left no records: then there is no `json_file` either.
     """
-    log = json_file.with_suffix(".log")
+    log, partial = json_file.with_suffix(".log"), json_file.with_suffix(".partial")
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [side.python, "-m", "pytest", *arguments, f"--benchmark-json={json_file.resolve()}"]
+    for stale in (json_file, partial):  # of an earlier run that was kept here
+        stale.unlink(missing_ok=True)
+    command = [side.python, "-m", "pytest", *arguments, f"--benchmark-json={partial.resolve()}"]
     start = time.monotonic()
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
@@ -81,11 +84,16 @@ def run_bench(side: Side, arguments: Sequence[str], json_file: Path) -> tuple[di
             if process.poll() is None:
                 process.terminate()
                 process.wait()
+                partial.unlink(missing_ok=True)
+    seconds, fault = time.monotonic() - start, ""
     try:
-        return read_side([json_file]), time.monotonic() - start
+        if status in FINISHED:
+            records = read_side([partial])
+            partial.replace(json_file)
+            return records, seconds
     except FileFormatError as error:
-        last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
-        fault = f" ({error})" if json_file.exists() else ""
-        raise FileFormatError(
-            f"{side.name}: pytest ended with status {status} and left no records{fault}; {log} ends with\n{last}"
-        ) from error
+        fault = f": {error}" if partial.exists() else ""
+    partial.unlink(missing_ok=True)
+    last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
+    left = "and left no records" if status in FINISHED else "before all was measured"
+    raise FileFormatError(f"{side.name}: pytest ended with status {status} {left}{fault}; {log} ends with\n{last}")

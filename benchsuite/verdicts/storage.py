@@ -21,13 +21,13 @@ def find_files(name: str, storage: Path = STORAGE) -> list[Path]:
     Raises UsageError where nothing or more than one run fits.
     """
     path = Path(name)
-    if path.is_file():
-        return [path]
     if path.is_dir():
         shards = sorted(path.glob("*.json"))
         if not shards:
             raise UsageError(f"{path}: no JSON file in this directory; name a file or a directory of shards")
         return shards
+    if path.exists():  # a pipe too
+        return [path]
     folder, _, wanted = name.rpartition("/")
     runs = [file for file in saved_runs(storage) if file.parent.name == folder or not folder]
     found = [file for file in runs if _answers_to(file, wanted)]

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from benchsuite.commands.engines import command
 from benchsuite.engines import Engine, format_of, ignore, load_engine
-from benchsuite.engines.race import NEW_TOKENS, race
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import UnavailableError, UnknownNameError, UsageError
+from benchsuite.measure.race import NEW_TOKENS, race
 from benchsuite.models import models as model_names
 
 PROMPT = [5, 9, 200, 31, 7]
@@ -190,7 +190,7 @@ def test_the_command_goes_on_without_an_engine_that_is_missing(tmp_path: Path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     monkeypatch.delitem(sys.modules, "benchsuite.engines.ctranslate2_engine", raising=False)
-    monkeypatch.setattr("benchsuite.engines.race.PREFILL_TOKENS", 16)
+    monkeypatch.setattr("benchsuite.measure.race.PREFILL_TOKENS", 16)
     out = tmp_path / "race.json"
     arguments = ["native:fp32", "ctranslate2:int8", "--model", "random:tiny", "--rounds", "1", "--json", str(out)]
     result = CliRunner().invoke(command, arguments)
@@ -202,7 +202,7 @@ def test_the_command_goes_on_without_an_engine_that_is_missing(tmp_path: Path, m
 def test_an_engine_that_turns_out_to_be_unavailable_leaves_the_race_with_its_reason(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchsuite.engines.race.PREFILL_TOKENS", 16)
+    monkeypatch.setattr("benchsuite.measure.race.PREFILL_TOKENS", 16)
 
     class Missing:
         def prefill(self, ids: Sequence[int]) -> None:

@@ -16,8 +16,8 @@ from benchsuite.engines.native_compiled import CompiledEngine
 from benchsuite.engines.native_graph import GraphEngine, one_pass
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import NumericalError, UnavailableError
-from benchsuite.measure.resident import load
 from benchsuite.models.gpt2 import GPT2
+from benchsuite.models.in_precision import load
 
 PROMPTS = [[5, 9, 200, 31, 7], [7, 31, 200, 9, 5], [7] * 5]
 

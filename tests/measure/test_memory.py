@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,3 +28,18 @@ def test_a_larger_batch_needs_more_and_the_asking_process_is_not_counted() -> No
 def test_a_process_that_dies_is_a_reason_and_not_a_number() -> None:
     with pytest.raises(UnavailableError, match=r"the process that measures memory ended with 1: .*unknown model"):
         peaks_of_fresh_process(Job("nothing", "fp32", "sdpa", None, ((None, 1),)))
+
+
+def test_a_damaged_file_costs_no_other_work_its_peak(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": 1}\n')
+    works = ((f"lm:{tmp_path}/bad.jsonl", 8), (None, 1))
+    damaged, whole = peaks_of_fresh_process(Job("random:tiny", "fp32", "sdpa", 2, works)).values()
+    assert isinstance(damaged, str)
+    assert "bad.jsonl, line 1" in damaged
+    assert isinstance(whole, memory.Peak)
+
+
+def test_the_peak_of_one_work_is_the_same_each_time() -> None:
+    job = Job("random:tiny", "absmax8", "sdpa", None, ((None, 8),))
+    peaks = [peak.process_bytes for _ in range(3) for peak in peaks_of_fresh_process(job).values()]  # type: ignore[union-attr]
+    assert max(peaks) < 1.02 * min(peaks)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.matrix import ATTENTIONS
 from benchsuite.models import gpt2, hub_layout
-from benchsuite.models.gpt2 import ATTENTIONS, GPT2Config
+from benchsuite.models.gpt2 import GPT2Config
 from benchsuite.models.resolve import TINY
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError
 from benchsuite.models import models
@@ -140,3 +142,50 @@ def test_gpt2s_own_vocabulary_and_merges_make_its_tokenizer(shared: Path) -> Non
     for text in ("Hello world!  It's 1,024\n\n = Title = \n", "naïve – 東京 🙂", ""):
         assert tokenizer.encode(text) == reference(text)["input_ids"]
         assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_figures_that_are_none_are_named(directory: Path) -> None:
+    for name, value in (
+        ("n_head", 4.5),
+        ("layer_norm_epsilon", math.nan),
+        ("n_positions", 1e300),
+        ("vocab_size", 10**12),
+    ):
+        change_config(directory, **{name: value})
+        with pytest.raises(FileFormatError, match=name):
+            load_directory(directory, "model")
+        change_config(directory, **{name: {"n_head": 2, "layer_norm_epsilon": 1e-5}.get(name, 64)})
+
+
+def test_heads_under_the_name_that_transformers_gives_them_count_the_same(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    reference = transformers.GPT2LMHeadModel.from_pretrained(directory)
+    heads = config.pop("n_head")
+    (directory / "config.json").write_text(json.dumps(config | {"num_attention_heads": heads}))
+    model = load_directory(directory, "model")
+    ids = torch.tensor([[1, 2, 3]])
+    torch.testing.assert_close(model.head(model.hidden(ids)), reference(ids).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_model_in_which_a_tensor_is_missing_is_never_measured(directory: Path, native: bool) -> None:
+    change_config(directory, scale_attn_weights=native)
+    tensors = load_file(directory / "model.safetensors")
+    del tensors["transformer.h.1.mlp.c_fc.weight"]
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(FileFormatError, match=r"missing .*h\.1\.mlp\.c_fc\.weight"):
+        load_directory(directory, "model")
+
+
+def test_weights_that_are_whole_numbers_are_refused(directory: Path) -> None:
+    tensors = {name: tensor.int() for name, tensor in load_file(directory / "model.safetensors").items()}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(FileFormatError, match=r"is torch\.int32; a weight of floating point was wanted"):
+        load_directory(directory, "model")
+
+
+@pytest.mark.parametrize("damage", [{"quantization_config": "x"}, {"n_inner": "x"}, {"model_type": ["gpt2"]}])
+def test_a_configuration_that_transformers_cannot_read_is_named(directory: Path, damage: dict[str, Any]) -> None:
+    change_config(directory, **damage)
+    with pytest.raises(FileFormatError, match="cannot load it"):
+        load_directory(directory, "model")

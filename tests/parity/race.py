@@ -31,7 +31,7 @@ Side = Callable[[Path, int], tuple[Callable[[], Any], Callable[[Any], str]]]  # 
 
 def ours(path: Path) -> Any:
     """The model as `pytest bench` has it."""
-    from benchsuite.measure.resident import load
+    from benchsuite.models.in_precision import load
 
     return load(str(path.resolve()), "fp32", "cpu", "sdpa")[0]
 

@@ -17,8 +17,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchsuite.measure.calibration import calibration_windows
 from benchsuite.models import models
+from benchsuite.models.calibration import calibration_windows
 from benchsuite.quant.apply import linears_to_quantize
 from benchsuite.quant.precision import precisions
 from benchsuite.quant.progress import reported_to

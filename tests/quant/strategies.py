@@ -48,7 +48,7 @@ def factors(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
     x = torch.randn(rows, inner, generator=generator) * draw(st.sampled_from([0.0, 1e-4, 1.0, 3.0]))
     if draw(st.booleans()):
         x[:, draw(st.integers(0, inner - 1))] *= draw(st.sampled_from([10.0, 100.0]))
-    weight = torch.randn(out, inner, generator=generator) * draw(st.sampled_from([1e-3, 0.02, 1.0]))
+    weight = torch.randn(out, inner, generator=generator) * draw(st.sampled_from([1e-7, 1e-3, 0.02, 1.0]))
     return x.to(draw(st.sampled_from(DTYPES))), weight
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchsuite.data import datasets
 from benchsuite.evals.perplexity import evaluate
 from benchsuite.files import write_json
-from benchsuite.measure.resident import load
+from benchsuite.models.in_precision import load
 from benchsuite.quant.apply import size_bytes
 from benchsuite.training.progress import bar
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -201,6 +202,8 @@ def test_a_layer_that_cannot_be_quantized_leaves_nothing_half_written(source: Pa
             "its layer wants torch.int8",
         ),
         (lambda tensors: tensors.update({"h.0.mlp.c_fc.scale": torch.ones(3, 1)}), "h.0.mlp.c_fc.scale is"),
+        (lambda tensors: tensors["h.0.mlp.c_fc.scale"].fill_(math.nan), "h.0.mlp.c_fc.scale holds NaN"),
+        (lambda tensors: tensors.update({"wpe.weight": tensors["wpe.weight"].double()}), "wpe.weight is torch.float64"),
     ],
 )
 def test_tensors_that_do_not_fit_their_layers_are_named(
@@ -222,6 +225,11 @@ def test_tensors_that_do_not_fit_their_layers_are_named(
         ("modules", "all", "modules"),
         ("precision", None, "precision"),
         ("precision", "absmax99", "absmax99"),
+        ("precision", "absmax8", "grid is"),
+        ("precision", "fp32", "no written model is in fp32"),
+        ("precision", "absmax8-g0", "no written model is in absmax8-g0"),
+        ("grid", {"kind": "Absmax", "bits": 4, "group": "row"}, "grid is"),
+        ("product", "another", "product is 'another'"),
     ],
 )
 def test_a_description_that_cannot_be_right_is_named(

@@ -139,11 +139,21 @@ def test_zero_point_scales_use_both_end_codes_and_lead_back_to_themselves(
     low, high = torch.tensor(-below * step), torch.tensor((grid.levels - below) * step)
     low = (low.view(torch.int32) + off).view(torch.float32)
     scale, zero_point = grid.parameters(low, high)
-    assert (low / scale).round() + zero_point == 0
-    assert (high / scale).round() + zero_point >= grid.levels or scale == bounds.SMALLEST_SCALE
+    codes = ZeroPoint(grid.bits, "row").quantize(torch.stack([low, high])[None])["codes"]
+    assert unpack(codes, grid.bits, 2).tolist() == [[0, grid.levels]] or scale == bounds.SMALLEST_SCALE
     # the range of the values that are held
     again = grid.parameters(-zero_point * scale, (grid.levels - zero_point) * scale)
     assert again == (scale, zero_point)
+
+
+@pytest.mark.parametrize(
+    ("bits", "row"),
+    [(3, [7, 5.5, -1, -6.9999995, 5]), (4, [15, -14.999999, 3]), (8, [255, -254.99998, 3]), (8, [51, -458.9999, 3])],
+)
+def test_ties_at_the_upper_end_lead_back_to_themselves_too(bits: int, row: list[float]) -> None:
+    grid, weight = ZeroPoint(bits, "row"), torch.tensor([row])
+    held = grid.dequantize(grid.quantize(weight), weight.shape)
+    assert torch.equal(grid.dequantize(grid.quantize(held), weight.shape), held)
 
 
 def test_four_bit_codes_stand_high_nibble_first() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchsuite.errors import QuantizationError, UnknownNameError
+from benchsuite.errors import QuantizationError, UnknownNameError, UsageError
 from benchsuite.quant.precision import precisions
 
 BUILT_IN = (
@@ -39,9 +39,15 @@ def test_the_registry_imports_none_of_the_heavy_libraries() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_a_group_of_no_columns_is_refused_when_it_is_applied() -> None:
-    with pytest.raises(QuantizationError, match="group size is 0"):
-        precisions["absmax4-g0"].apply(nn.Sequential(nn.Linear(4, 4)), device="cpu")
+@pytest.mark.parametrize("name", ["absmax4-g0", "zeropoint8-g00", "nf4-g0", "gptq4-g0"])
+def test_a_group_of_no_columns_is_refused_when_it_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=r"a group of 0+ columns; name a positive number"):
+        precisions[name]
+
+
+def test_a_dataset_that_nobody_knows_is_refused_when_it_is_named() -> None:
+    with pytest.raises(UnknownNameError, match="unknown dataset 'wikitxt2'; did you mean 'wikitext2'"):
+        precisions["gptq4-g128@wikitxt2"]
 
 
 def test_gptq_without_calibration_says_what_it_needs() -> None:

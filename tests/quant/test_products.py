@@ -126,3 +126,10 @@ def test_a_zero_point_weight_of_one_sign_multiplies_as_it_dequantizes() -> None:
     grid = ZeroPoint(8, "row")
     y = weight_only(torch.eye(64), grid, grid.quantize(weight), weight.shape)
     assert ((y.t() - weight).abs() <= grid.bound(weight)).all()
+
+
+def test_weights_that_are_subnormal_in_16_bits_are_within_the_bound_of_llm_int8() -> None:
+    x, weight = torch.full((1, 4), 100.0, dtype=torch.float16), torch.full((1, 4), 2.4 * 2.0**-24)
+    error = (llm_int8(x, INT8, INT8.quantize(weight), weight.shape).double() - true_product(x, weight)).abs()
+    assert 0.1 * product_bound(x, weight, OUTLIER_THRESHOLD) < error
+    assert error <= product_bound(x, weight, OUTLIER_THRESHOLD)

@@ -98,3 +98,21 @@ def test_a_distilled_classifier_stands_beside_its_teacher_in_the_summary(two_lay
     rows = json.loads((tmp_path / "student" / "summary.json").read_text())["rows"]
     assert list(rows) == ["teacher", "student"]
     assert rows["student"]["compression"] > 1
+
+
+def test_a_teacher_whose_labels_stand_in_another_order_says_the_same(two_layers, text_splits, tmp_path):
+    teacher = tmp_path / "teacher"
+    classify.run(classifier(str(two_layers), text_splits.train.labels), text_splits, SETTINGS, teacher)
+    ids = torch.arange(1, 9)[None]
+    plain, turned = (classifier(str(teacher), labels).module.eval() for labels in (("Day", "Night"), ("Night", "Day")))
+    assert turned.config.id2label == {0: "Night", 1: "Day"}
+    assert torch.equal(turned(ids).logits, plain(ids).logits[:, [1, 0]])
+    with pytest.raises(UsageError, match="tells apart Day, Night; the data have Cat, Dog"):
+        classifier(str(teacher), ("Cat", "Dog"))
+
+
+def test_a_classifier_teaches_its_classes_and_nothing_else(two_layers, text_splits, tmp_path):
+    teacher = tmp_path / "teacher"
+    classify.run(classifier(str(two_layers), text_splits.train.labels), text_splits, SETTINGS, teacher)
+    assert distill.tasks_of(str(teacher)) == ("classification",)
+    assert distill.tasks_of(str(two_layers)) == ("lm", "instructions")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 
@@ -11,11 +12,11 @@ from safetensors.torch import load_file
 
 from benchsuite.errors import NumericalError, OutputError, UnavailableError, UsageError
 from benchsuite.training import loop, next_token, run_directory
-from benchsuite.training.features import causal_features
+from benchsuite.training.features import causal_features, class_features
 from benchsuite.training.loop import train
 from benchsuite.training.run_directory import last_checkpoint
 from benchsuite.training.settings import Settings
-from benchsuite.training.start import causal
+from benchsuite.training.start import causal, classifier
 
 SETTINGS = Settings(learning_rate=3e-3, batch_size=8, epochs=2, context=64, warmup_steps=5, device="cpu")
 
@@ -117,7 +118,17 @@ def test_the_validation_loss_is_a_mean_over_tokens_whatever_the_batch_size(run):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"learning_rate": 0}, {"batch_size": 0}, {"epochs": -1}, {"warmup_steps": -1}, {"early_stopping": 0}]
+    "wrong",
+    [
+        {"learning_rate": 0},
+        {"batch_size": 0},
+        {"epochs": -1},
+        {"warmup_steps": -1},
+        {"early_stopping": 0},
+        {"learning_rate": math.inf},
+        {"seed": 1 << 32},
+        {"context": 1},
+    ],
 )
 def test_a_setting_that_cannot_be_is_a_usage_error(wrong):
     with pytest.raises(UsageError, match="was wanted"):
@@ -144,3 +155,47 @@ def test_a_library_that_is_not_installed_is_named_before_the_directory_is_touche
 def test_a_context_that_the_model_does_not_have_is_a_usage_error():
     with pytest.raises(UsageError, match="a context of 64 tokens was asked for; toy sees 32"):
         SETTINGS.fitted("toy", 32)
+
+
+@pytest.mark.parametrize("splits", ["instruction_splits", "text_splits"])
+def test_accumulated_batches_train_as_one_batch_does(request, two_layers, tmp_path, splits):
+    found = []
+    examples = request.getfixturevalue(splits)
+    for batch_size, accumulation in ((8, 1), (2, 4)):
+        settings = replace(SETTINGS, batch_size=batch_size, accumulation=accumulation, epochs=1, learning_rate=1e-4)
+        if splits == "text_splits":
+            start = classifier(str(two_layers), examples.train.labels)
+            rows = class_features(examples.train, start.encode, context=64).rows
+        else:
+            start = causal(str(two_layers))
+            rows = causal_features(examples.train, start.encode, end=0, context=64, answer_only=False).rows
+        same_length = [{**row, "input_ids": row["input_ids"][:6]} for row in rows[:8]]  # one step
+        for row in same_length:
+            row["labels"] = row["labels"][:6] if isinstance(row["labels"], list) else row["labels"]
+        for module in start.module.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        trained = train(start, same_length, same_length, settings, tmp_path / f"{batch_size}")
+        found.append([entry["loss"] for entry in trained.history if "loss" in entry])
+    assert len(found[0]) == 1
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_early_stopping_waits_no_longer_for_being_interrupted(run, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, epochs=8, early_stopping=2, learning_rate=1e-2)
+    monkeypatch.setattr(loop._Trainer, "evaluation_loop", _rising(loop._Trainer.evaluation_loop))
+    _, whole = run(settings)
+    with pytest.raises(InterruptionError):
+        run(settings, directory="again", stop_after=55)  # in the third epoch
+    _, resumed = run(settings, directory="again", resume=True)
+    assert resumed.trainer.state.epoch == whole.trainer.state.epoch == 3
+
+
+def _rising(before):
+    def loss_of_the_epoch(self, *arguments, **options):
+        output = before(self, *arguments, **options)
+        if options.get("metric_key_prefix", "eval") == "eval":
+            output.metrics["eval_loss"] = 1.0 + self.state.global_step
+        return output
+
+    return loss_of_the_epoch

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchsuite.data.files import task_of_rows
 from benchsuite.data.synthetic import headlines
 from benchsuite.errors import DataError, UnavailableError, UnknownNameError, UsageError
 from benchsuite.training import splits as module
@@ -100,3 +101,18 @@ def test_an_unknown_dataset_is_named_with_the_nearest():
 def test_files_for_splits_do_not_go_with_a_named_dataset():
     with pytest.raises(UsageError, match="has splits of its own"):
         load_splits("headlines", ("classification",), seed=0, test="test.jsonl")
+
+
+def test_the_columns_of_a_file_say_its_task(tmp_path):
+    rows = {"lm": {"text": "a"}, "instructions": {"instruction": "a", "output": "b", "text": "c"}}
+    for task, row in rows.items():
+        path = tmp_path / f"{task}.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        assert task_of_rows(path, ("lm", "instructions")) == task
+
+
+def test_one_class_is_none(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps([{"text": f"text {index}", "label": "cat"} for index in range(40)]))
+    with pytest.raises(DataError, match="one label only, 'cat'"):
+        load_splits(str(path), ("classification",), seed=0)

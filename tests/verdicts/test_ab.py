@@ -247,3 +247,20 @@ def test_the_workflow_calls_ab_with_options_that_it_has() -> None:
     [call] = re.findall(r"benchsuite ab (.*?) -- ", text.replace("\\\n", ""), flags=re.DOTALL)
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[\w-]+", call)) <= known
+
+
+def test_a_run_that_dies_late_costs_no_result_of_those_before_it(
+    ab: Ab, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = BENCH.replace(
+        "    random =", "    if len(list(Path(os.environ['KEPT']).glob('*.log'))) > 2: os._exit(9)\n    random ="
+    )
+    commit("it dies", {"bench/test_speed.py": "from pathlib import Path\n" + dying})
+    kept = repository / ".benchmarks" / "kept"
+    monkeypatch.setenv("KEPT", str(kept))
+    status, out, err = ab("HEAD", "HEAD", "--runs", "4", "--keep", str(kept), "--", "bench")
+    assert status == 3
+    assert "tokens_per_s" in out + err
+    assert "1 runs of A" in out
+    assert "pytest ended with status 9 before all was measured" in err
+    assert sorted(path.name for path in kept.glob("*.json")) == ["A-1.json", "B-1.json"]

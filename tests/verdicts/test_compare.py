@@ -307,3 +307,63 @@ def test_a_failed_cell_travels_through_the_file(make_run: MakeRun, write_run: Wr
     side = read_side([write_run(tmp_path / "run.json", run)])
     assert [record.status for record in side.values()] == ["passed", "failed"]
     assert json.loads((tmp_path / "run.json").read_text())["benchsuite"]["unmeasured"][0]["reason"] == "boom"
+
+
+def elsewhere(run: Run) -> Run:
+    return [dataclasses.replace(r, machine={**r.machine, "fingerprint": "n", "processor": "another"}) for r in run]
+
+
+def test_a_speed_gate_that_was_asked_for_by_name_does_not_pass_on_another_machine(make_run: MakeRun) -> None:
+    head = elsewhere(make_run(1, slowdown=3))
+    silent, asked = (compared(make_run(), head, *budgets) for budgets in ((), ("tokens_per_s=2%",)))
+    assert (silent.exit_status, outcomes(silent)["tokens_per_s"]) == (0, {"not compared"})
+    assert (asked.exit_status, outcomes(asked)["tokens_per_s"]) == (3, {"not comparable"})
+    [note] = silent.notes
+    assert "processor a processor and another" in note
+
+
+def test_a_comparison_in_which_nothing_is_judged_is_no_success(make_run: MakeRun) -> None:
+    skipped = [dataclasses.replace(record, status="skipped", metrics={}) for record in make_run()]
+    assert compared(skipped, skipped).exit_status == 3
+    assert compared(make_run(), make_run(), "*=off").exit_status == 3
+
+
+def test_the_same_windows_in_other_units_are_gated_once(make_run: MakeRun) -> None:
+    def with_bytes(run: Run) -> Run:
+        return [dataclasses.replace(r, metrics={**r.metrics, "byte_perplexity": r.metrics["perplexity"]}) for r in run]
+
+    base, head = with_bytes(make_run()), with_bytes(make_run(1, loss=0.01))
+    assert outcomes(compared(base, head))["byte_perplexity"] == {"not gated"}
+    assert outcomes(compared(base, head, "byte_perplexity=0.5%"))["byte_perplexity"] == {"worse"}
+
+
+def test_equal_outcomes_are_certain_only_where_the_model_did_the_same(make_run: MakeRun) -> None:
+    accuracy = next(v for v in compared(make_run(), make_run()).verdicts if v.metric == "accuracy")
+    assert (accuracy.outcome, accuracy.interval) == ("same", (0.0, 0.0))
+    accuracy = next(v for v in compared(make_run(), make_run(loss=1e-6)).verdicts if v.metric == "accuracy")
+    assert accuracy.outcome == "cannot tell"
+    assert accuracy.interval is not None
+    assert accuracy.interval[0] < -0.02 < 0.02 < accuracy.interval[1]
+
+
+def test_it_is_said_where_so_few_rounds_can_find_nothing(make_run: MakeRun) -> None:
+    slow = [make_run(seed, cells=100, rounds=8, slowdown=1 + 2 * seed) for seed in (0, 1)]
+    assert any("so few rounds" in note for note in compared(*slow).notes)
+    few = [make_run(seed, cells=2, rounds=8, slowdown=1 + 2 * seed) for seed in (0, 1)]
+    assert not any("so few rounds" in note for note in compared(*few).notes)
+
+
+def test_a_time_without_rounds_is_never_exact(make_run: MakeRun) -> None:
+    verdicts = compared(make_run(0), make_run(1), "batch_latency_s=0").verdicts
+    latency = [verdict for verdict in verdicts if verdict.metric == "batch_latency_s"]
+    assert {verdict.outcome for verdict in latency} == {"cannot tell"}
+    assert "gate tokens_per_s" in latency[0].reason
+
+
+def test_what_a_worse_looking_speed_lacks_is_counted_to_the_near_end(make_run: MakeRun) -> None:
+    base, head = make_run(0, cells=1, rounds=8), make_run(1, cells=1, rounds=8, slowdown=1.2)
+    noisy = NoiseFloor("m", {kind(base[0].cell, "tokens_per_s"): Spread(0.035, 0.01, 30, 8)})
+    found = compared(base, head, noise=lambda _: noisy)
+    verdict = next(v for v in found.verdicts if v.metric == "tokens_per_s")
+    assert verdict.outcome in ("cannot tell", "worse")
+    assert "about 1 more round" not in verdict.reason

@@ -157,3 +157,48 @@ def test_the_command_runs_as_a_process_without_torch(base: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=base.parent)
     assert (done.returncode, done.stderr) == (0, "")
     assert "12 same" in done.stdout
+
+
+def test_budgets_hold_in_every_directory_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun, write_run: WriteRun
+) -> None:
+    write_run(tmp_path / "base.json", make_run())
+    write_run(tmp_path / "head.json", make_run(1, slowdown=1.2))
+    (tmp_path / "pyproject.toml").write_text("[tool.benchsuite.budgets]\nspeed = '50%'\n")
+    (tmp_path / "inner").mkdir()
+    for folder in (tmp_path, tmp_path / "inner"):
+        monkeypatch.chdir(folder)
+        with pytest.raises(SystemExit) as stop:
+            main(["compare", str(tmp_path / "base.json"), str(tmp_path / "head.json")])
+        assert stop.value.code == 0
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_the_comparison(
+    tmp_path: Path, make_run: MakeRun, write_run: WriteRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = str(write_run(tmp_path / "base.json", make_run()))
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", base, base, "--json", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "a directory; name a file in it" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_changes_no_status(tmp_path: Path, make_run: MakeRun, write_run: WriteRun) -> None:
+    base = str(write_run(tmp_path / "base.json", make_run(cells=40)))
+    command = [sys.executable, "-m", "benchsuite", "compare", base, base, "--all", "--json", str(tmp_path / "out.json")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert (process.returncode, said) == (0, b"")
+    assert (tmp_path / "out.json").is_file()
+
+
+def test_a_fault_of_our_own_is_no_regression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchsuite.matrix.settings_here", lambda: 1 / 0)
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "a.json", "b.json"])
+    assert stop.value.code == 3
+    assert "fault of benchsuite" in capsys.readouterr().err

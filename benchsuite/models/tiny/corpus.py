@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +70,6 @@ def rows(texts: Mapping[str, Sequence[str]], tokenizer: Tokenizer, count: int, w
 
 def _endless(ids: list[list[int]], rng: random.Random) -> Iterator[list[int]]:
     order = list(range(len(ids)))
-    for _ in cycle((None,)):
+    while True:
         rng.shuffle(order)
         yield from (ids[index] for index in order)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
-from benchsuite.errors import BenchsuiteError, UnavailableError
+from benchsuite.errors import BenchsuiteError
 from benchsuite.files import atomic_write, write_json
 from benchsuite.models.gpt2 import GPT2, GPT2Config, random_state
 from benchsuite.models.hub_layout import state_to_hub
@@ -92,10 +92,6 @@ def _optimizers(model: GPT2, recipe: Recipe) -> list[torch.optim.Optimizer]:
     Scaled to AdamW's update, Muon takes the same rate. Chosen after a trial in which, together with the wider start of
     `_initial_state`, it lowered the loss sooner than AdamW alone.
     """
-    if not hasattr(torch.optim, "Muon"):
-        raise UnavailableError(
-            f"the recipe needs torch 2.9 or newer for its optimizer; this is torch {torch.__version__}"
-        )
     matrices = [parameter for parameter in model.h.parameters() if parameter.ndim == 2]
     others = [parameter for parameter in model.parameters() if all(parameter is not matrix for matrix in matrices)]
     muon = torch.optim.Muon(matrices, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
@@ -127,9 +123,7 @@ def _loss(model: GPT2, batch: Tensor) -> Tensor:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # older releases of torch cannot tell: fp32 then
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def save_model(model: GPT2, directory: Path) -> None:

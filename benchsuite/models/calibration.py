@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchsuite.data import datasets
+from benchsuite.data.embedded import EMBEDDED
 from benchsuite.data.examples import Document, Example, Instruction, LabelledText
 from benchsuite.data.prompts import classification_prompt, exact_match_prompt, instruction_prompt
 from benchsuite.errors import MissingError, QuantizationError, UnavailableError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 WINDOWS = 64
 LONGEST_WINDOW = 2_048  # tokens, as in the paper
-EMBEDDED = ("prose", "arithmetic", "headlines", "instructions")
 _EXAMPLES = 4_096  # of a train split that are read at most
 _AT_ONCE = 64  # texts that are tokenized together
 

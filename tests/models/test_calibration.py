@@ -10,8 +10,8 @@ import torch
 from benchsuite.data import datasets
 from benchsuite.data.examples import Document, Examples, Source, Split
 from benchsuite.errors import MissingError, QuantizationError, UnavailableError
-from benchsuite.measure.calibration import LONGEST_WINDOW, WINDOWS, calibration_windows
 from benchsuite.models import models
+from benchsuite.models.calibration import LONGEST_WINDOW, WINDOWS, calibration_windows
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.precision import precisions
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from benchsuite.kernels import cpu
-from benchsuite.kernels.rows import by_rows
 from benchsuite.kernels.table import in_rows
 from benchsuite.models.gpt2 import _one_query
 from benchsuite.quant.apply import size_bytes
+from benchsuite.rows import by_rows
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, which torch.compile wants")
 OUT, IN = 50, 64  # no multiple of the rows at once

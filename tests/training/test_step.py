@@ -1,0 +1,33 @@
+"""What the training benchmark knows of chips."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchsuite.training.step import peak_flop_per_s
+
+
+@pytest.mark.parametrize(
+    ("name", "tera"),
+    [
+        ("NVIDIA H200", 989),
+        ("NVIDIA H200 NVL", 835),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA A100 80GB PCIe", 312),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA L40", None),
+        ("Tesla T4", None),  # it has no bf16
+        ("NVIDIA GeForce RTX 4090", None),
+    ],
+)
+def test_a_chip_is_known_by_all_words_of_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, tera: float | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    found = peak_flop_per_s(torch.device("cuda"), "bf16")
+    assert found == (None if tera is None else tera * 1e12)
+    assert peak_flop_per_s(torch.device("cpu"), "bf16") is None
