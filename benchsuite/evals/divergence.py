@@ -124,7 +124,9 @@ def compare(wanted: Tensor, candidate: Tensor, targets: Tensor) -> Tensor:
     """
     log_p, log_q = wanted.log_softmax(dim=-1), candidate.log_softmax(dim=-1)  # (n, V) each
     p = log_p.exp()  # (n, V)
+    best = wanted.argmax(dim=-1)  # (n,)
     difference = candidate - wanted  # (n, V)
+    difference -= difference.gather(-1, best[:, None])  # a shift of all alike: p sums to 1 but nearly
     difference -= (p * difference).sum(dim=-1, keepdim=True)
     divergence = torch.log1p((p * difference.expm1()).sum(dim=-1).double())  # (n,)
     rows = torch.arange(len(targets), device=wanted.device)
@@ -132,5 +134,5 @@ def compare(wanted: Tensor, candidate: Tensor, targets: Tensor) -> Tensor:
     if far.any():
         divergence[far] = (p[far] * (log_p[far] - log_q[far])).sum(dim=-1).double()
     change = log_q[rows, targets].double().exp() - log_p[rows, targets].double().exp()  # (n,)
-    same = wanted.argmax(dim=-1) == candidate.argmax(dim=-1)  # (n,)
+    same = best == candidate.argmax(dim=-1)  # (n,)
     return torch.stack([divergence.clamp(min=0), same.double(), change])

@@ -37,12 +37,12 @@ def test_figures_of_a_token_are_those_of_the_definition_in_float64(wanted: np.nd
     targets = torch.tensor([0, 5, 10])
     found = divergence.compare(torch.from_numpy(wanted), torch.from_numpy(candidate), targets).numpy()
     p, q = (torch.from_numpy(logits).double().log_softmax(-1) for logits in (wanted, candidate))
-    np.testing.assert_allclose(found[0], (p.exp() * (p - q)).sum(-1), rtol=1e-3, atol=4e-5)
+    np.testing.assert_allclose(found[0], (p.exp() * (p - q)).sum(-1), rtol=1e-3, atol=1e-5)
     rows = torch.arange(3)
     np.testing.assert_allclose(found[2], (q.exp() - p.exp())[rows, targets], atol=1e-6)
 
 
-@given(LOGITS, st.floats(-5, 5, width=32))
+@given(LOGITS, st.floats(-500, 500, width=32))
 def test_a_shift_of_all_logits_is_no_divergence(wanted: np.ndarray, shift: float) -> None:
     found = divergence.compare(torch.from_numpy(wanted), torch.from_numpy(wanted + shift), torch.zeros(3, dtype=int))
     assert found[0].max() < 1e-5
