@@ -14,8 +14,10 @@ from benchsuite.errors import FileFormatError
 from benchsuite.record import Metric, Record, Rounds
 from benchsuite.report.verdicts import message
 from benchsuite.stats import RunNoise
+from benchsuite.verdicts import judge as judge_module
 from benchsuite.verdicts.budgets import make_budgets
 from benchsuite.verdicts.compare import Comparison, Policy, compare, gate, read_side
+from benchsuite.verdicts.judge import decide
 from benchsuite.verdicts.noise import NoiseFloor, Spread, kind, read_noise, write_noise
 
 Run = list[Record]
@@ -360,10 +362,28 @@ def test_a_time_without_rounds_is_never_exact(make_run: MakeRun) -> None:
     assert "gate tokens_per_s" in latency[0].reason
 
 
+class Skewed:
+    """An effect that lies beyond the budget, with an interval that reaches far to the good side and hardly further."""
+
+    value = 0.2
+
+    def p_at_most(self, bound: float) -> float:
+        return 0.1 if bound > 0 else 0.05
+
+    def p_at_least(self, bound: float) -> float:
+        return 0.9 if bound < 1 else 1.0
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        return (-0.05, 0.21) if level >= 0.9 else (0.0, 0.2)
+
+
 def test_what_a_worse_looking_speed_lacks_is_counted_to_the_near_end(make_run: MakeRun) -> None:
-    base, head = make_run(0, cells=1, rounds=8), make_run(1, cells=1, rounds=8, slowdown=1.2)
-    noisy = NoiseFloor("m", {kind(base[0].cell, "tokens_per_s"): Spread(0.035, 0.01, 30, 8)})
-    found = compared(base, head, noise=lambda _: noisy)
-    verdict = next(v for v in found.verdicts if v.metric == "tokens_per_s")
-    assert verdict.outcome in ("cannot tell", "worse")
-    assert "about 1 more round" not in verdict.reason
+    metric = make_run(rounds=8)[0].metrics["tokens_per_s"]
+    metric = dataclasses.replace(metric, unit="s", better="lower")
+    [budget] = [rule.amount for rule in make_budgets(["x=5%"]).layers[0]]
+    cell = make_run()[0].cell
+    verdict = decide(judge_module.Test(cell, "x", metric, metric, budget, Skewed(), ratio=True), 0.05, 1.0, 1.0)
+    reach, distance = 0.25, 0.2 - math.log(1.05)
+    more = math.ceil(8 * (reach / distance) ** 2) - 8
+    assert (verdict.outcome, verdict.reason) == ("cannot tell", f"about {more} more rounds")
+    assert more == 14
