@@ -21,7 +21,6 @@ from benchsuite.rows import by_rows, is_compiled_token
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
-BF16_ROWS = 256  # rows that oneDNN multiplies in bf16 at once: 1,024 together take more time than in four runs
 INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
@@ -145,8 +144,12 @@ class PackedLinear(PlainLinear):
         self.pack()
 
     def pack(self) -> None:
-        """Hold the weight in oneDNN's layout."""
-        self.weight, self.is_packed = self._packed(), True
+        """Hold the weight in oneDNN's layout, in bfloat16 in that for one row: in the one that it would take, oneDNN
+        gives some hundred rows times a narrow weight to one thread alone.
+        """
+        if not self.is_packed:
+            rows = 1 if self.weight.dtype == torch.bfloat16 else None
+            self.weight, self.is_packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows), True
 
     def unpack(self) -> None:
         """Hold the weight in rows."""
@@ -154,20 +157,10 @@ class PackedLinear(PlainLinear):
             self.weight, self.is_packed = self.weight.to_dense(), False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (..., in) to (..., out); many rows in bfloat16 in runs that stay in the cache."""
+        """Map x (..., in) to (..., out)."""
         if not self.is_packed and is_compiled_token(x, self.in_features):
             return self._compiled(x)
-        if x.dtype != torch.bfloat16 or x.numel() <= BF16_ROWS * self.in_features:
-            return self.onednn(x, self.weight)
-        rows, weight = x.reshape(-1, self.in_features), self._packed()  # (N, in)
-        y = rows.new_empty(rows.shape[0], self.out_features)
-        for start in range(0, rows.shape[0], BF16_ROWS):
-            run = slice(start, start + BF16_ROWS)
-            y[run] = self.onednn(rows[run], weight)
-        return y.view(*x.shape[:-1], self.out_features)
-
-    def _packed(self) -> Tensor:
-        return self.weight if self.is_packed else torch.ops.mkldnn._reorder_linear_weight(self.weight)
+        return self.onednn(x, self.weight)
 
 
 class Int8Linear(nn.Module):
