@@ -11,17 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchsuite.kernels.int4 import unpack_int4
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
-from benchsuite.quant.groups import Group
 from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
-INT4_TOKENS = 32  # up to here the 4-bit kernel beats dequantizing the weight for a product in bf16
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
 CACHED_WEIGHTS = 2**18  # of such a run: one MiB of float32
@@ -91,11 +88,6 @@ def _onednn_int8_linear(
     return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
         codes, factor, 0, weight, weight_scale, zero_point, bias, 1.0, 0, torch.float32, post, [], algorithm
     )
-
-
-@opaque(lambda x, out, *_: x.new_empty(x.shape[0], out))
-def _int4_linear(x: Tensor, out: int, codes: Tensor, group_size: int, scales: Tensor) -> Tensor:  # noqa: ARG001
-    return torch._weight_int4pack_mm_for_cpu(x, codes, group_size, scales)
 
 
 class PlainLinear(nn.Module):
@@ -283,64 +275,9 @@ class Int8WeightLinear(nn.Module):
         return y
 
 
-class Int4Linear(nn.Module):
-    """Four-bit codes (out, in) with scale and offset per group of columns; both, like the activations, in bfloat16.
-
-    w = (code - 8) · scale + offset. Few tokens go through PyTorch's 4-bit kernel; for many the weight is dequantized
-    once for the product, in bfloat16 where the processor multiplies it and float32 where not.
-    """
-
-    codes: Tensor
-    scales: Tensor
-    bias: Tensor | None
-
-    def __init__(self, codes: Tensor, scale: Tensor, offset: Tensor | None, bias: Tensor | None) -> None:
-        super().__init__()
-        self.out_features, self.in_features = codes.shape
-        self.group_size = self.in_features // scale.shape[1]
-        self.symmetric = offset is None
-        offset = torch.zeros_like(scale) if offset is None else offset
-        self.register_buffer("codes", torch._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 1))
-        self.register_buffer("scales", torch.stack((scale, offset), -1).transpose(0, 1).bfloat16().contiguous())
-        self.register_buffer("bias", None if bias is None else bias.detach())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (..., in) to (..., out) in the dtype of x."""
-        rows = x.reshape(-1, self.in_features)  # (N, in)
-        if rows.shape[0] <= INT4_TOKENS:
-            y = _int4_linear(rows.bfloat16(), self.out_features, self.codes, self.group_size, self.scales)
-        else:
-            dtype = torch.bfloat16 if "bf16" in capabilities() else torch.float32
-            y = rows.to(dtype) @ self.dequantize(dtype)  # (N, out)
-        y = y.to(x.dtype)
-        if self.bias is not None:
-            y += self.bias
-        return y.view(*x.shape[:-1], self.out_features)
-
-    def dequantize(self, dtype: torch.dtype) -> Tensor:
-        """The weight, transposed: (in, out)."""
-        weight = unpack_int4(self.codes, self.out_features, self.in_features, dtype)  # (in, out)
-        groups = weight.view(-1, self.group_size, self.out_features)  # (G, size, out)
-        scale, offset = self.scales.to(dtype).permute(2, 0, 1).contiguous().unsqueeze(2)  # (G, 1, out) each
-        groups.mul_(scale)
-        if not self.symmetric:
-            groups.add_(offset)
-        return weight
-
-
 def _with_gelu(y: Tensor, post: tuple[str, str]) -> Tensor:
     name, algorithm = post
     return F.gelu(y, approximate=algorithm) if name == "gelu" else y
-
-
-def int4_group(out_features: int, in_features: int, group: Group) -> int | None:
-    """The group size with which the 4-bit kernel takes this shape: whole blocks of 64 rows, groups of 32 to 256.
-
-    A row, or the whole tensor, with one scale is groups that repeat it. None: the kernel does not take it.
-    """
-    sizes = (group,) if isinstance(group, int) else (256, 128, 64, 32)
-    fitting = (size for size in sizes if size in (32, 64, 128, 256) and in_features % size == 0)
-    return next(fitting, None) if out_features % 64 == 0 else None
 
 
 @functools.cache

@@ -8,9 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from benchsuite.kernels import cpu
+from benchsuite.kernels import cpu, cuda
 from benchsuite.kernels.code_book import CodeBookLinear
-from benchsuite.kernels.table import Capability, Weights, choose, label
+from benchsuite.kernels.int4 import Int4Linear, int4_group
+from benchsuite.kernels.table import Weights, choose, label
 from benchsuite.quant.apply import set_module
 from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.grids import Absmax, ZeroPoint
@@ -29,7 +30,7 @@ def prepare(module: nn.Module, device: str) -> Counter[str]:
     can only infer afterwards: quantizing, saving and training come before.
     """
     chosen: Counter[str] = Counter()
-    capabilities: frozenset[Capability] = cpu.capabilities() if device.startswith("cpu") else frozenset()
+    capabilities = cpu.capabilities() if device.startswith("cpu") else cuda.capabilities(device)
     for name, layer in list(module.named_modules()):
         weights = held_as(layer)
         if weights is not None:
@@ -57,7 +58,7 @@ def held_as(layer: nn.Module) -> Weights | None:
         return "other"
     if grid.bits == 8 and grid.group in ("row", "tensor"):
         return "int8-weight"
-    if grid.bits == 4 and cpu.int4_group(layer.out_features, layer.in_features, grid.group):
+    if grid.bits == 4 and int4_group(layer.out_features, layer.in_features, grid.group):
         return "int4-group"
     return "other"
 
@@ -78,12 +79,12 @@ def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
         values = cast("CodeBook", layer.grid).values
         return CodeBookLinear(layer.packed["codes"], values, layer.packed["scale"], bias)
     if kernel == "int4pack":
-        size = cpu.int4_group(layer.out_features, layer.in_features, cast("Absmax", layer.grid).group)
+        size = int4_group(layer.out_features, layer.in_features, cast("Absmax", layer.grid).group)
         assert size is not None
         codes = unpack(layer.packed["codes"], 4, layer.in_features)
         offset = _offset(layer, 8)
         shape = (layer.out_features, layer.in_features // size)
-        return cpu.Int4Linear(
+        return Int4Linear(
             codes, layer.packed["scale"].expand(shape), None if offset is None else offset.expand(shape), bias
         )
     return None

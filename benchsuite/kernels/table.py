@@ -99,6 +99,13 @@ TABLE: tuple[Kernel, ...] = (
         "reads 4 bits a weight for a few tokens; for more the weight is dequantized once and multiplied in bf16",
     ),
     _row(
+        "int4pack",
+        "cuda",
+        "int4-group",
+        ("int4",),
+        "reads 4 bits a weight in tensor cores for up to 128 tokens; for more the weight is dequantized once",
+    ),
+    _row(
         "byte-pairs",
         "cpu",
         "code-book",

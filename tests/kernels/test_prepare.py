@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchsuite.kernels import cpu
+from benchsuite.kernels import cpu, cuda
+from benchsuite.kernels.int4 import FEW_TOKENS, Int4Linear, unpack_tiles
 from benchsuite.kernels.prepare import prepare
 from benchsuite.models import gpt2
 from benchsuite.quant.apply import size_bytes
@@ -132,7 +134,7 @@ def test_eight_bit_weights_are_multiplied_as_near_as_float32_does(
     blocks=st.integers(1, 3),
     groups=st.integers(1, 4),
     group=st.sampled_from([32, 64]),
-    tokens=st.sampled_from([1, 8, cpu.INT4_TOKENS + 1]),
+    tokens=st.sampled_from([1, 8, FEW_TOKENS["cpu"] + 1]),
     symmetric=st.booleans(),
     shared=st.sampled_from(["group", "row", "tensor"]),
 )
@@ -148,7 +150,7 @@ def test_four_bit_products_round_no_more_than_bfloat16(
     terms = (x.abs() @ layer.dequantize().abs().t()).max()  # what the rounding of each factor can add up to
     plain = module(x)
     prepare(module, "cpu")
-    assert isinstance(module[0], cpu.Int4Linear)
+    assert isinstance(module[0], Int4Linear)
     assert (module(x) - plain).abs().max() <= 8 * terms / 256
 
 
@@ -231,3 +233,32 @@ def test_a_bf16_head_of_many_tokens_goes_through_in_runs_of_rows(monkeypatch: py
     monkeypatch.setattr(cpu, "REORDERED_ROWS", 96)  # 5 runs and a shorter one
     with torch.inference_mode():
         torch.testing.assert_close(cpu.linear(x, weight), x @ weight.t())
+
+
+@given(blocks=st.integers(1, 3), runs=st.integers(1, 3), tiles=st.sampled_from([2, 4, 8]))
+@settings(max_examples=20)
+def test_tiles_of_four_bit_codes_are_read_back_place_by_place(blocks: int, runs: int, tiles: int) -> None:
+    """The layout of CUDA's 4-bit product, built number by number as its kernel loads it: two tiles a word."""
+    rows, columns = blocks * 8, runs * tiles * 16
+    codes = torch.randint(0, 16, (rows, columns), generator=torch.Generator().manual_seed(blocks + runs + tiles))
+    packed = torch.empty(blocks, runs, 32, tiles // 2, dtype=torch.int32)
+    for block, run, lane, pair in itertools.product(range(blocks), range(runs), range(32), range(tiles // 2)):
+        row, first = block * 8 + lane // 4, (run * tiles + 2 * pair) * 16 + lane % 4 * 2
+        places = [first, first + 8, first + 16, first + 24, first + 1, first + 9, first + 17, first + 25]
+        word = sum(int(codes[row, column]) << 4 * place for place, column in enumerate(places))
+        packed[block, run, lane, pair] = word - (word >> 31 << 32)
+    assert torch.equal(unpack_tiles(packed).t().long(), codes)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("tokens", [1, 16, FEW_TOKENS["cuda"] + 1])
+@pytest.mark.parametrize("grid", [Absmax(4, 32), ZeroPoint(4, 64), Absmax(4, "row")])
+def test_four_bit_products_on_cuda_round_no_more_than_bfloat16(grid: Absmax | ZeroPoint, tokens: int) -> None:
+    assert "int4" in cuda.capabilities("cuda") or torch.cuda.get_device_capability() < (8, 0)
+    layer = QuantizedLinear.of(torch.nn.Linear(192, 64).requires_grad_(False), grid).to("cuda")
+    module = torch.nn.Sequential(layer)
+    x = torch.randn(tokens, 192, device="cuda")
+    terms = (x.abs() @ layer.dequantize().abs().t()).max()
+    plain = module(x)
+    prepare(module, "cuda")
+    assert (module(x) - plain).abs().max() <= 8 * terms / 256
