@@ -17,7 +17,8 @@ from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activ
 from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
-MANY_TOKENS = 128  # from here on a bf16 head is reordered and multiplied in runs of rows
+FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left: the one on the right is reordered for the product
+MANY_TOKENS = 128  # from here on it is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
@@ -47,17 +48,18 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 @opaque(lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]))
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
     """oneDNN takes the weight without a copy. But it reorders a bf16 weight in every call: for one token PyTorch's own
-    matrix-vector product streams it, for many it goes through oneDNN in runs of rows that stay in the cache. MKL is
-    faster on Intel for one token and for narrow models. With gradients, on another device or in another dtype it is
-    F.linear.
+    matrix-vector product streams it, for a few the tokens are reordered in its place, for many it goes through in runs
+    of rows that stay in the cache. MKL is faster on Intel for one token and for narrow models. With gradients, on
+    another device or in another dtype it is F.linear.
     """
     if not x.is_cpu or torch.is_grad_enabled() or not _onednn_takes(weight.dtype):
         return F.linear(x, weight)
     tokens = x.numel() // weight.shape[1]
     one_token = tokens == 1
-    if one_token and weight.dtype == torch.bfloat16:
-        return torch.mv(weight, x.view(-1)).view(*x.shape[:-1], -1)
-    if tokens >= MANY_TOKENS and weight.dtype == torch.bfloat16:
+    if weight.dtype == torch.bfloat16 and tokens <= FEW_TOKENS:
+        y = torch.mv(weight, x.view(-1)) if one_token else (weight @ x.reshape(-1, x.shape[-1]).t()).t().contiguous()
+        return y.view(*x.shape[:-1], weight.shape[0])
+    if weight.dtype == torch.bfloat16 and tokens >= MANY_TOKENS:
         y = x.new_empty(*x.shape[:-1], weight.shape[0])
         for start in range(0, weight.shape[0], REORDERED_ROWS):
             run = slice(start, start + REORDERED_ROWS)

@@ -226,13 +226,17 @@ def test_a_packed_layer_in_bf16_rounds_once(rows: int, gelu: bool) -> None:
     torch.testing.assert_close(layer(x).float(), wanted, rtol=2**-8, atol=1e-2)
 
 
-def test_a_bf16_head_of_many_tokens_goes_through_in_runs_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = torch.Generator().manual_seed(6)
-    x = torch.randn(2, cpu.MANY_TOKENS, 64, generator=generator).bfloat16()
-    weight = torch.randn(500, 64, generator=generator).bfloat16()
+@pytest.mark.parametrize("tokens", [0, 1, cpu.FEW_TOKENS // 2, cpu.FEW_TOKENS, cpu.MANY_TOKENS])
+def test_a_bf16_head_rounds_once_however_many_tokens(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "REORDERED_ROWS", 96)  # 5 runs and a shorter one
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(2, tokens, 64, generator=generator).bfloat16()
+    weight = torch.randn(500, 64, generator=generator).bfloat16()
     with torch.inference_mode():
-        torch.testing.assert_close(cpu.linear(x, weight), x @ weight.t())
+        y = cpu.linear(x, weight)
+        assert y.is_contiguous()
+        torch.testing.assert_close(y.float(), x.float() @ weight.float().t(), rtol=2**-8, atol=1e-2)
+        torch.testing.assert_close(cpu.linear(x[:1, :1], weight), y[:1, :1])
 
 
 @given(blocks=st.integers(1, 3), runs=st.integers(1, 3), tiles=st.sampled_from([2, 4, 8]))
