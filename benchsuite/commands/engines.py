@@ -21,6 +21,7 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     from dataclasses import asdict
 
     import torch
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Column, Table
 
@@ -28,7 +29,7 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     from benchsuite.engines.source import open_source
     from benchsuite.errors import UnavailableError
     from benchsuite.files import write_json
-    from benchsuite.measure.race import race
+    from benchsuite.measure.race import PREFILL_TOKENS, race
 
     threads = threads or torch.get_num_threads()
     source = open_source(model)
@@ -39,12 +40,20 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
         except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
             missing[name] = str(error)
     console, lanes = Console(), {}
-    for number, known in enumerate(race(loaded, vocab_size=source.vocab_size, rounds=rounds, missing=missing)):
+    tokens = min(PREFILL_TOKENS, source.n_positions)
+    running = race(loaded, vocab_size=source.vocab_size, rounds=rounds, prefill_tokens=tokens, missing=missing)
+    for number, known in enumerate(running):
         lanes = known
         if file:  # after every round: an interrupted race keeps what it has
             write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
         click.echo(f"round {number + 1} of {rounds}", err=True)
-    table = Table(Column("engine", overflow="fold"), "prefill tok/s", "ratio", "decode tok/s", "ratio", "same tokens")
+    columns = ("prefill\ntok/s", "ratio", "decode\ntok/s", "ratio", "same\ntokens")
+    table = Table(
+        Column("engine", no_wrap=True),
+        *(Column(name, justify="right") for name in columns),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     first = next(iter(lanes.values()), None)
     for name, lane in lanes.items():
         assert first is not None
@@ -55,7 +64,7 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
             f"{first.prefill_tokens_per_s / lane.prefill_tokens_per_s:.2f}",
             f"{lane.decode_tokens_per_s:,.1f}",
             f"{first.decode_tokens_per_s / lane.decode_tokens_per_s:.2f}",
-            f"{same} of {len(lane.tokens)}",
+            f"{same}/{len(lane.tokens)}",
         )
     console.print(table)
     for name, reason in missing.items():

@@ -25,6 +25,7 @@ class Source:
     name: str
     folder: Path
     vocab_size: int
+    n_positions: int
     tokenizer_vocab_size: int
     weights: str  # SHA-256
     tokenizer: str  # SHA-256
@@ -68,6 +69,7 @@ def open_source(name: str) -> Source:
         name=name,
         folder=cache_path("engines", model.fingerprint[:32]),
         vocab_size=model.vocab_size,
+        n_positions=model.n_positions,
         tokenizer_vocab_size=tokenizer.vocab_size,
         weights=model.fingerprint,
         tokenizer=tokenizer.fingerprint(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -190,31 +191,28 @@ def test_the_command_goes_on_without_an_engine_that_is_missing(tmp_path: Path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     monkeypatch.delitem(sys.modules, "benchsuite.engines.ctranslate2_engine", raising=False)
-    monkeypatch.setattr("benchsuite.measure.race.PREFILL_TOKENS", 16)
     out = tmp_path / "race.json"
     arguments = ["native:fp32", "ctranslate2:int8", "--model", "random:tiny", "--rounds", "1", "--json", str(out)]
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert "ctranslate2:int8: skipped" in result.output
-    assert '"prefill_s"' in out.read_text()
+    [lane] = json.loads(out.read_text())["lanes"].values()
+    assert lane["prefill_tokens"] == 512  # the context of this model is shorter than the prompt would be
+    assert len(lane["prefill_s"]) == 1
 
 
-def test_an_engine_that_turns_out_to_be_unavailable_leaves_the_race_with_its_reason(
-    source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchsuite.measure.race.PREFILL_TOKENS", 16)
-
+def test_an_engine_that_turns_out_to_be_unavailable_leaves_the_race_with_its_reason(source: Source) -> None:
     class Missing:
         def prefill(self, ids: Sequence[int]) -> None:
             raise UnavailableError(f"{len(ids)} are too many")
 
     engines = {"missing": cast("Engine", Missing()), "ours": load_engine("native:fp32", source, threads=1)}
     missing: dict[str, str] = {}
-    [lanes] = race(engines, vocab_size=source.vocab_size, rounds=1, missing=missing)
+    [lanes] = race(engines, vocab_size=source.vocab_size, rounds=1, prefill_tokens=16, missing=missing)
     assert list(lanes) == ["ours"]
     assert missing == {"missing": "16 are too many"}
     with pytest.raises(UnavailableError, match="too many"):
-        next(race(engines, vocab_size=source.vocab_size, rounds=1))
+        next(race(engines, vocab_size=source.vocab_size, rounds=1, prefill_tokens=16))
 
 
 def test_a_model_that_is_no_gpt2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
