@@ -7,7 +7,7 @@ multiple-choice task. By the head, the hidden state of the text's last token dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from benchsuite.data.examples import Examples, LabelledText
 from benchsuite.data.prompts import classification_prompt
 from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
-from benchsuite.evals.answers import Prompts, continuations, tokenized
+from benchsuite.evals.answers import continuations, tokenized
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
 from benchsuite.models.classifier import Classifier
 from benchsuite.models.language_model import (
@@ -38,7 +38,8 @@ from benchsuite.record import Metric
 class _Asked:
     """Tokenized texts and how their classes are scored: `scores` maps a batch (B, T) to log-likelihoods (B, K)."""
 
-    prompts: Prompts
+    rows: list[list[int]]
+    cut: Mapping[str, int]  # texts that lost a part, by which
     scores: Callable[[list[list[int]]], NDArray[np.float64]]
     protocol: dict[str, Any]
 
@@ -46,13 +47,14 @@ class _Asked:
 def evaluate(model: LanguageModel, examples: Examples, *, batch_size: int, progress: Progress = quiet) -> Evaluation:
     """Accuracy, macro F1, the report of each class and the confusion matrix.
 
-    A text that does not fit the context (with its longest label) loses its beginning (counted). Raises DataError for a
-    label outside the classes, or a classifier whose classes are others than the dataset's.
+    A text that does not fit the context (with its longest label) loses its beginning; to a classifier, as in training,
+    its end (counted). Raises DataError for a label outside the classes, or a classifier whose classes are others than
+    the dataset's.
     """
     texts = _texts(examples)
     asked = _asked(model, examples, texts)
-    found = _all_scores(asked, asked.prompts.rows, batch_size, progress)  # (N, K)
-    alone = _all_scores(asked, asked.prompts.rows[:batch_size], 1, quiet)
+    found = _all_scores(asked, asked.rows, batch_size, progress)  # (N, K)
+    alone = _all_scores(asked, asked.rows[:batch_size], 1, quiet)
     predicted = found.argmax(axis=1)
     true = np.array([item.label for item in texts])
     f1, details = report(true, predicted, examples.labels)
@@ -64,8 +66,7 @@ def evaluate(model: LanguageModel, examples: Examples, *, batch_size: int, progr
         },
         protocol={**asked.protocol, "labels": list(examples.labels)},
         items=tuple(_item(item, scores, examples.labels) for item, scores in zip(texts, found, strict=True)),
-        excluded=dict(examples.excluded)
-        | evaluation.counted(texts_truncated_from_the_left=len(asked.prompts.truncated)),
+        excluded={**examples.excluded, **asked.cut},
         details=details,
     )
 
@@ -73,7 +74,7 @@ def evaluate(model: LanguageModel, examples: Examples, *, batch_size: int, progr
 def work(model: LanguageModel, examples: Examples, *, batch_size: int) -> Work:
     """The classes of the first batch of texts; `tokens` are those of the prompts."""
     asked = _asked(model, examples, _texts(examples)[:batch_size])
-    rows = asked.prompts.rows
+    rows = asked.rows
 
     def run() -> None:
         _all_scores(asked, rows, batch_size, quiet)
@@ -98,21 +99,22 @@ def report(true: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -
 def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledText]) -> _Asked:
     if isinstance(model, Classifier):
         classifier, order = model, _order(model, examples)
+        context = int(min(model.n_positions, model.tokenizer.max_tokens))  # what it was trained with
+        encoded = model.tokenizer.encode_batch([item.text for item in texts])
         return _Asked(
-            tokenized(model, [item.text for item in texts], common="", room=0),
+            [ids[:context] for ids in encoded],
+            evaluation.counted(cut_to_the_context=sum(len(ids) > context for ids in encoded)),
             lambda rows: _by_head(classifier, order, rows),
-            {"prompt": "{text}", "score": "the classifier's head"},
+            {"prompt": "{text}", "score": "the classifier's head", "context": context},
         )
     # the end of a prompt is the same for every text, and with it the tokens of a label behind it
     end = classification_prompt("")
     labels = continuations(model, [end] * len(examples.labels), [f" {label}" for label in examples.labels])
+    asked = [classification_prompt(item.text) for item in texts]
+    prompts = tokenized(model, asked, common="", room=max(map(len, labels)) - 1)
     return _Asked(
-        tokenized(
-            model,
-            [classification_prompt(item.text) for item in texts],
-            common="",
-            room=max(map(len, labels)) - 1,
-        ),
+        prompts.rows,
+        evaluation.counted(texts_truncated_from_the_left=len(prompts.truncated)),
         lambda rows: _by_likelihood(model, labels, rows),
         {"prompt": classification_prompt("{text}"), "score": "the sum of the label's tokens"},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class TextTokenizer:
-    """A tokenizer of the `tokenizers` library and its end-of-text token."""
+    """A tokenizer of the `tokenizers` library, its end-of-text token, and the most tokens that its model reads."""
 
-    def __init__(self, tokenizer: Tokenizer, end_of_text: str = END_OF_TEXT) -> None:
+    def __init__(self, tokenizer: Tokenizer, end_of_text: str = END_OF_TEXT, max_tokens: float = math.inf) -> None:
         end_of_text_id = tokenizer.token_to_id(end_of_text)
         if end_of_text_id is None:
             raise FileFormatError(f"the tokenizer has no token {end_of_text!r}, which begins and ends every text")
         self.end_of_text_id: int = end_of_text_id
+        self.max_tokens = max_tokens
         self._tokenizer = tokenizer
 
     @property
@@ -59,9 +61,9 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
     whole, vocab, merges = (directory / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
     try:
         if whole.is_file():
-            return TextTokenizer(Tokenizer.from_str(whole.read_text(encoding="utf-8")), _end_of_text(directory))
+            return TextTokenizer(Tokenizer.from_str(whole.read_text(encoding="utf-8")), *_told(directory))
         if vocab.is_file() and merges.is_file():
-            return TextTokenizer(_gpt2_bpe(vocab, merges), _end_of_text(directory))
+            return TextTokenizer(_gpt2_bpe(vocab, merges), *_told(directory))
     except FileFormatError as error:
         raise FileFormatError(f"{directory}: {error}") from error
     except Exception as error:  # the library raises bare Exception for a file that it cannot parse
@@ -77,8 +79,12 @@ def _gpt2_bpe(vocab: Path, merges: Path) -> Tokenizer:
     return tokenizer
 
 
-def _end_of_text(directory: Path) -> str:
+def _told(directory: Path) -> tuple[str, float]:
+    """The end-of-text token and `model_max_length` of `tokenizer_config.json`, as transformers takes them."""
     path = directory / "tokenizer_config.json"
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     token = config.get("eos_token", END_OF_TEXT)
-    return str(token["content"] if isinstance(token, dict) else token or END_OF_TEXT)
+    longest = config.get("model_max_length", math.inf)
+    if not isinstance(longest, int | float) or not longest >= 1:
+        raise FileFormatError(f"{path.name}: model_max_length is {longest!r}; wanted a positive number of tokens")
+    return str(token["content"] if isinstance(token, dict) else token or END_OF_TEXT), longest

@@ -97,6 +97,7 @@ def run(
     """
     require_libraries(settings)
     settings = settings.fitted(start.name, start.context)
+    start.tokenizer.model_max_length = settings.context  # whoever loads the classifier is to cut texts alike
     rows, validation, test = (
         class_features(examples, start.encode, context=settings.context)
         for examples in (splits.train, splits.validation, splits.test)

@@ -155,3 +155,24 @@ def test_a_classifier_that_is_not_our_gpt2_is_computed_by_transformers_and_keeps
     torch.testing.assert_close(logits(whole), reference(ids).logits)
     quantize_directory(whole.module, source, tmp_path / "quantized", "absmax8-row")
     torch.testing.assert_close(logits(load_directory(tmp_path / "quantized", "toy")), logits(whole))
+
+
+def test_a_longer_text_loses_its_end(directory: Path) -> None:
+    """As transformers' tokenizer with `truncation=True` cuts it, by the shorter of the two limits."""
+    config = json.loads((directory / "tokenizer_config.json").read_text())
+    for limit, wanted in ((5, 5), (10**30, 64)):
+        (directory / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": limit}))
+        model = load_directory(directory, "classifier")
+        text = "A cup for Rovers after rain. " * 20
+        texts = Examples("topics", "classification", "test", (LabelledText(text, 0),), labels=TEXTS.labels)
+        kept = model.tokenizer.decode(model.tokenizer.encode(text)[:wanted])
+        alone = Examples("topics", "classification", "test", (LabelledText(kept, 0),), labels=TEXTS.labels)
+        [item], [same] = (classification.evaluate(model, each, batch_size=1).items for each in (texts, alone))
+        assert item["log_likelihood"] == same["log_likelihood"]
+
+
+@pytest.mark.parametrize("limit", [0, -5, "long"])
+def test_a_limit_that_is_no_number_of_tokens_is_named(directory: Path, limit: object) -> None:
+    (directory / "tokenizer_config.json").write_text(json.dumps({"model_max_length": limit}))
+    with pytest.raises(FileFormatError, match="model_max_length"):
+        load_directory(directory, "classifier")
