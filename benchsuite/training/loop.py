@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers.integrations import get_reporting_integration_callbacks
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_callback import ExportableState, ProgressCallback
 
 from benchsuite.device import resolve_device
 from benchsuite.errors import DataError, NumericalError, UnavailableError, UsageError
@@ -37,7 +38,7 @@ LOGS = 100  # points of the loss curve
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run leaves: its log, the trainer that can evaluate, and the seconds it took."""
+    """What a run leaves: its log, the trainer that can evaluate, and the seconds it took, before it was resumed too."""
 
     trainer: Any
     history: list[dict[str, float]]
@@ -88,13 +89,14 @@ def train(
     trainer.remove_callback(ProgressCallback)
     shown = _Bar()
     trainer.add_callback(shown)
+    trainer.add_callback(_Clock())
     try:
-        found = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         shown.close()
     for tracker in get_reporting_integration_callbacks(list(settings.track)):
         trainer.remove_callback(tracker)  # the final losses are metrics of the record
-    return Trained(trainer, list(trainer.state.log_history), found.metrics["train_runtime"])
+    return Trained(trainer, list(trainer.state.log_history), trainer.pop_callback(_Clock).seconds())
 
 
 def is_main_process() -> bool:
@@ -221,6 +223,21 @@ class _Bar(ProgressCallback):  # type: ignore[misc]
         for shown in (self.prediction_bar, self.training_bar):
             if shown is not None:
                 shown.close()
+
+
+class _Clock(transformers.TrainerCallback, ExportableState):  # type: ignore[misc]
+    """The seconds of a run; a checkpoint keeps them, so that a resumed run goes on from what led there."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._before, self._start = before, time.perf_counter()
+
+    def seconds(self) -> float:
+        """Until now."""
+        return self._before + time.perf_counter() - self._start
+
+    def state(self) -> dict[str, Any]:
+        """What makes this clock anew in a resumed run."""
+        return {"args": {"before": self.seconds()}, "attributes": {}}
 
 
 def _loss_and_count(logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -62,6 +63,18 @@ def test_training_lowers_the_validation_loss_and_resumes_to_the_same_weights_bit
     resumed, _ = run(directory="again", resume=True)
     whole = weights(start)
     assert all(torch.equal(tensor, whole[name]) for name, tensor in weights(resumed).items())
+
+
+def test_the_seconds_before_a_run_was_resumed_count(run, tmp_path):
+    with pytest.raises(InterruptionError):
+        run(stop_after=30)
+    file = tmp_path / "run" / "checkpoint-25" / "trainer_state.json"
+    state = json.loads(file.read_text())
+    assert 0 < state["stateful_callbacks"]["_Clock"]["args"]["before"] < 1_000
+    state["stateful_callbacks"]["_Clock"]["args"]["before"] += 1_000
+    file.write_text(json.dumps(state))
+    _, resumed = run(resume=True)
+    assert resumed.seconds > 1_000
 
 
 def test_a_checkpoint_cut_short_costs_one_epoch_and_no_more(run, tmp_path):
