@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge, sam
 from benchsuite.verdicts.noise import NoiseFloor, read_noise
 
 Key = tuple[str, ...]
+MANY, DRIFT = 8, 0.03  # so many speeds that move by so much in the median did not all change for themselves
 GATE_FAILS: frozenset[Outcome] = frozenset({"missing", "not comparable"})
 JUDGED: frozenset[Outcome] = frozenset({"worse", "better", "same", "cannot tell"})
 
@@ -169,13 +171,19 @@ def _differing_fingerprint(base: Record, head: Record, policy: Policy) -> str:
 def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict], alpha: float) -> list[str]:
     """What a reader has to know about the whole: no noise floor, too many tests, speed not compared."""
     notes = []
-    speeds = [test for test in gated if metric_class(test.metric, test.base) == "speed"]
-    if unknown := sorted({f"{test.cell.question} {test.metric}" for test in speeds if test.noise is None}):
+    speeds = [test for test in gated if metric_class(test.metric, test.base) == "speed" and test.noise is None]
+    if unknown := sorted({f"{test.cell.question} {test.metric}" for test in speeds}):
         notes.append(
             f"no noise floor of this machine for {', '.join(unknown)}: rounds alone are judged, and two runs of one "
             "commit may differ by more; `benchsuite calibrate` measures it, `benchsuite ab` does without"
         )
-    fewest = min((test.smallest_p for test in speeds if test.noise is None), default=0.0)
+    ratios = [(test.head.value / test.base.value) ** -test.sign for test in speeds if test.base.value * test.head.value]
+    if len(ratios) >= MANY and abs(faster := statistics.median(ratios) - 1) >= DRIFT:
+        notes.append(
+            f"{len(ratios)} speeds moved by {faster:+.1%} in the median: that is the machine, or a commit that moves "
+            "them all; `benchsuite ab` tells the two apart"
+        )
+    fewest = min((test.smallest_p for test in speeds), default=0.0)
     if len(gated) * fewest > alpha:
         notes.append(
             f"after the correction for {len(gated):,} gated tests no speed of so few rounds can be told to be worse; "

@@ -124,6 +124,18 @@ def test_the_noise_floor_of_the_machine_counts(make_run: MakeRun) -> None:
     assert not quiet.notes
 
 
+@pytest.mark.parametrize(
+    ("cells", "slowdown", "told"), [(12, 1.2, "-16."), (12, 0.8, "+2"), (12, 1.01, ""), (3, 1.2, "")]
+)
+def test_speeds_that_all_move_are_said_to_be_the_machine_or_a_change_to_all(
+    make_run: MakeRun, cells: int, slowdown: float, told: str
+) -> None:
+    base, head = make_run(0, cells=cells), make_run(1, cells=cells, slowdown=slowdown)
+    notes = [note for note in compared(base, head).notes if "in the median" in note]
+    assert len(notes) == bool(told)
+    assert all(f"12 speeds moved by {told}" in note for note in notes)
+
+
 def test_a_peak_of_memory_is_judged_by_its_noise_where_that_is_known(make_run: MakeRun) -> None:
     base = make_run(0, cells=1)
     floor = NoiseFloor("m", {kind(base[0].cell, "peak_memory_bytes"): Spread(0.02, 0.0, 30, 1)})
