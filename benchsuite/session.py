@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -32,9 +32,6 @@ from benchsuite.results_file import ResultsFile
 from benchsuite.verdicts.budgets import make_budgets
 from benchsuite.verdicts.compare import Policy, gate, read_side
 from benchsuite.verdicts.storage import find_files
-
-if TYPE_CHECKING:
-    pass
 
 MODEL_AXES = ("model", "precision", "attention", "engine")
 
