@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchsuite.report.columns import aligned
 from benchsuite.verdicts.history import NEEDED, Series, SeriesStep
 from benchsuite.verdicts.names import cell_name
 
@@ -15,7 +16,7 @@ HEADINGS = ("cell", "metric", "commit", "time", "before", "after", "change", "",
 def history_table(series: Sequence[Series], *, everything: bool = False) -> str:
     """A row per step; the values of every run of every series too where `everything` is asked for."""
     rows = [HEADINGS, *(_row(one, step) for one in series for step in one.steps)]
-    lines = _aligned(rows) if len(rows) > 1 else ["no step"]
+    lines = aligned(rows, left=len(HEADINGS)) if len(rows) > 1 else ["no step"]
     if everything:
         for one in series:
             lines += ["", f"{cell_name(one.cell)} {one.metric} ({one.unit})"]
@@ -93,8 +94,3 @@ def _row(one: Series, step: SeriesStep) -> tuple[str, ...]:
 
 def _is_worse(one: Series, step: SeriesStep) -> bool:
     return (step.after > step.before) == (one.better == "lower")
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

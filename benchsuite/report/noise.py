@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from benchsuite.report.columns import aligned
 from benchsuite.stats import Design
 from benchsuite.verdicts.noise import NoiseFloor, Spread
 
@@ -23,14 +24,8 @@ DESIGNS = ((8, 1), (20, 1), (50, 1), (8, 4), (8, 8))  # rounds, runs a side
 def noise_table(floor: NoiseFloor) -> str:
     """A row per kind of measurement: its spreads, then the smallest slowdown that 9 of 10 comparisons will find."""
     rows = [HEADINGS, *(_row(name, spread) for name, spread in sorted(floor.spreads.items()))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    lines += [
+        *aligned(rows, left=1),
         "",
         "From the third number on: the smallest slowdown that 9 of 10 comparisons tell from no change, by rounds of",
         "the one run a side that `benchsuite compare` sees, or by runs of `benchsuite ab`. A budget comes on top of",

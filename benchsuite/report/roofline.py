@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchsuite.report.columns import aligned
 from benchsuite.report.curves import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def roofline_table(parts: Sequence[Part], limits: Limits | None) -> str:
             part.flop / part.seconds / 1e9, part.bytes_read / part.seconds / 1e9,
         )  # fmt: skip
         rows.append((part.name, *(f"{figure:,.4g}" for figure in figures), share))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*lines, "", limits_line(limits), ""])
+    return "\n".join([*aligned(rows, left=1), "", limits_line(limits), ""])
 
 
 def limits_line(limits: Limits | None) -> str:

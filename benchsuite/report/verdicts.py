@@ -15,6 +15,7 @@ import click
 
 from benchsuite.files import atomic_write, write_json
 from benchsuite.record import Cell, Metric, Record
+from benchsuite.report.columns import padded
 from benchsuite.verdicts.compare import Comparison, Key
 from benchsuite.verdicts.judge import Outcome, Verdict
 from benchsuite.verdicts.names import cell_name
@@ -74,15 +75,10 @@ def text_table(report: Report, *, everything: bool = False, colour: bool = False
     shown = [verdict for verdict in _sorted(report.comparison.verdicts) if everything or _tells_something(verdict)]
     headings = _headings(report.comparison)
     rows = [headings, *(_row(verdict) for verdict in shown)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
     lines = [f"BASE {report.base}", f"HEAD {report.head}", ""]
-    for index, row in enumerate(rows if shown else []):
-        cells = [
-            text.ljust(width) if column < 3 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for index, cells in enumerate(padded(rows, left=3) if shown else []):
         if colour:
-            cells[0] = click.style(cells[0], fg=COLOURS.get(row[0]), bold=index == 0)
+            cells[0] = click.style(cells[0], fg=COLOURS.get(rows[index][0]), bold=index == 0)
         lines.append("  ".join(cells).rstrip())
         if index and shown[index - 1].reason:
             lines.append(f"    {shown[index - 1].reason}")
