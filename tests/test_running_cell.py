@@ -1,0 +1,56 @@
+"""How often the clock of a cell repeats its work."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchsuite import running_cell
+from benchsuite.running_cell import CLOCK_BUDGET_S, RunningCell
+
+
+class Benchmark:
+    """As much of pytest-benchmark's fixture as the clock uses."""
+
+    def pedantic(self, run: Callable[[], Any], *, setup: Callable[[], Any], rounds: int) -> None:
+        for _ in range(rounds):
+            setup()
+            run()
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[0.0] * rounds))
+
+
+@contextlib.contextmanager
+def showing(label: str) -> Iterator[Callable[..., None]]:
+    yield lambda *_: None
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "rounds"),
+    [
+        (1, 1, 8),
+        (CLOCK_BUDGET_S / 4, 1, 8),  # it compiled
+        (CLOCK_BUDGET_S / 4, CLOCK_BUDGET_S / 4, 4),
+        (2 * CLOCK_BUDGET_S, 1, 1),  # no more time is spent on finding out
+    ],
+)
+def test_work_is_repeated_as_often_as_there_is_time_whatever_its_first_run_took(
+    first: float, later: float, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, taken = [0.0], itertools.chain([first], itertools.repeat(later))
+    monkeypatch.setattr(running_cell, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    cell: Any = object.__new__(RunningCell)
+    cell._session = SimpleNamespace(matrix=SimpleNamespace(rounds=8), progress=SimpleNamespace(showing=showing))
+    cell._benchmark, cell._measurement = Benchmark(), SimpleNamespace(cell=SimpleNamespace(label=lambda: "cell"))
+    prepared = []
+
+    def run() -> None:
+        assert prepared.pop() == "fresh"
+        now[0] += next(taken)
+
+    assert len(cell.clock(run, setup=lambda: prepared.append("fresh"))) == rounds
+    assert not prepared
