@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchsuite.record import Record, Rounds
-from benchsuite.verdicts.compare import Comparison, Key, Policy, compare
+from benchsuite.verdicts.compare import Comparison, Key, Policy
 from benchsuite.verdicts.judge import Verdict
-from benchsuite.verdicts.noise import NoiseFloor
-from benchsuite.verdicts.replicates import Run, merge_runs, noise_of_runs, unsteady_metrics
+from benchsuite.verdicts.replicates import Run, compare_runs, merge_runs
 from benchsuite.verdicts.runs import Side, run_bench
 
 Say = Callable[[str], None]
@@ -61,20 +60,8 @@ def run_trial(trial: Trial, arguments: Sequence[str], limit: int, folder: Path, 
 
 
 def verdicts(trial: Trial, limit: int, policy: Policy) -> Comparison:
-    """The comparison of all runs so far, at a level divided by how often one looks (Bonferroni).
-
-    The noise between runs is that of the trial itself, or the machine's noise floor where there is one run a side.
-    """
-    base, head = trial.merged()
-    machine = next((str(record.machine.get("fingerprint", "")) for record in base.values() if record.machine), "")
-    floor = noise_of_runs(trial.runs, machine) or policy.noise(machine)
-    noise: Callable[[str], NoiseFloor | None] = lambda _: floor  # noqa: E731
-    comparison = compare(base, head, replace(policy, noise=noise, alpha=policy.alpha / len(looks(limit))))
-    unsteady = sorted({*unsteady_metrics(trial.runs[0]), *unsteady_metrics(trial.runs[1])})
-    notes = [f"{len(runs)} runs of {letter}" for letter, runs in zip("AB", trial.runs, strict=True)]
-    if unsteady:
-        notes.append(f"not deterministic here: {', '.join(unsteady[:5])}; their evidence is the first run's")
-    return replace(comparison, notes=(*comparison.notes, *notes))
+    """The comparison of all runs so far, at a level divided by how often one looks (Bonferroni)."""
+    return compare_runs(*trial.runs, replace(policy, alpha=policy.alpha / len(looks(limit))))
 
 
 def _undecided(verdict: Verdict) -> bool:

@@ -11,11 +11,40 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchsuite.errors import UsageError
 from benchsuite.record import Metric, Record, Rounds
-from benchsuite.verdicts.compare import Key
+from benchsuite.verdicts.compare import Comparison, Key, Policy, compare
 from benchsuite.verdicts.noise import NoiseFloor, Spread, kind
 
 Run = Mapping[Key, Record]
+
+
+def compare_runs(base: Sequence[Run], head: Sequence[Run], policy: Policy) -> Comparison:
+    """The comparison of several runs a side.
+
+    The noise between runs is what these runs themselves show, or the machine's noise floor where there is one a side.
+    """
+    merged = merge_runs(base)
+    machine = next((str(record.machine.get("fingerprint", "")) for record in merged.values() if record.machine), "")
+    floor = noise_of_runs((base, head), machine) or policy.noise(machine)
+    comparison = compare(merged, merge_runs(head), dataclasses.replace(policy, noise=lambda _: floor))
+    notes = [f"runs: {len(base)} of BASE, {len(head)} of HEAD"]
+    if unsteady := sorted({*unsteady_metrics(base), *unsteady_metrics(head)}):
+        notes.append(f"not deterministic here: {', '.join(unsteady[:5])}; their evidence is the first run's")
+    return dataclasses.replace(comparison, notes=(*comparison.notes, *notes))
+
+
+def require_one_program(runs: Sequence[Run], names: Sequence[str]) -> None:
+    """UsageError where runs that are to be pooled are of other weights, data, protocols or machines than the first."""
+    for run, name in zip(runs[1:], names[1:], strict=True):
+        for key, record in run.items():
+            first = runs[0].get(key, record)
+            told = [{**one.fingerprints, "machine": one.machine.get("fingerprint")} for one in (first, record)]
+            if differing := [what for what in told[0] | told[1] if told[0].get(what) != told[1].get(what)]:
+                raise UsageError(
+                    f"{names[0]} and {name} are not runs of one program: {record.cell.label()} has another "
+                    f"{' and '.join(differing)}; compare them with each other instead"
+                )
 
 
 def merge_runs(runs: Sequence[Run]) -> dict[Key, Record]:

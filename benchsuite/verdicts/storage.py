@@ -11,6 +11,26 @@ STORAGE = Path(".benchmarks")
 SAVED = re.compile(r"(?P<number>\d+)_(?P<name>.*)")
 
 
+def find_runs(names: str, storage: Path = STORAGE) -> list[list[Path]]:
+    """The files of each run that `names` stands for: names as of `find_files`, comma lists and globs of them.
+
+    Raises UsageError where one of them fits nothing, or a file is named twice.
+    """
+    found = []
+    for name in [names] if Path(names).exists() else filter(None, map(str.strip, names.split(","))):
+        path, is_glob = Path(name), bool(set("*?[") & set(name))
+        fitting = sorted(map(str, path.parent.glob(path.name))) if is_glob and not path.exists() else [name]
+        if not fitting:
+            raise UsageError(f"{name}: fits no file")
+        found += [find_files(one, storage) for one in fitting]
+    if not found:
+        raise UsageError(f"{names!r} names no run")
+    files = [file.resolve() for run in found for file in run]
+    if twice := next((file for file in files if files.count(file) > 1), None):
+        raise UsageError(f"{twice} is named twice; a run counts once")
+    return found
+
+
 def find_files(name: str, storage: Path = STORAGE) -> list[Path]:
     """The files that `name` stands for.
 

@@ -261,6 +261,6 @@ def test_a_run_that_dies_late_costs_no_result_of_those_before_it(
     status, out, err = ab("HEAD", "HEAD", "--runs", "4", "--keep", str(kept), "--", "bench")
     assert status == 3
     assert "tokens_per_s" in out + err
-    assert "1 runs of A" in out
+    assert "runs: 1 of BASE, 1 of HEAD" in out
     assert "pytest ended with status 9 before all was measured" in err
     assert sorted(path.name for path in kept.glob("*.json")) == ["A-1.json", "B-1.json"]

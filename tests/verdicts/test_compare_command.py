@@ -37,6 +37,36 @@ def base(make_run: MakeRun, write_run: WriteRun, tmp_path: Path) -> Path:
     return write_run(tmp_path / "base.json", make_run(0))
 
 
+def test_several_runs_a_side_count_how_far_they_lie_apart(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, compare: Compare
+) -> None:
+    """One pair of runs says *worse*; the machine was as slow in another run of BASE, and four a side say nothing."""
+    for number, (before, after) in enumerate(((1.0, 1.2), (1.25, 1.02), (1.15, 1.05), (1.05, 1.2))):
+        write_run(tmp_path / f"A-{number}.json", make_run(2 * number, slowdown=before))
+        write_run(tmp_path / f"B-{number}.json", make_run(2 * number + 1, slowdown=after))
+    assert compare("A-0.json", "B-0.json")[0] == 1
+    status, out, _ = compare("A-*.json", "B-*.json", "--all")
+    assert status == 0
+    assert "runs: 4 of BASE, 4 of HEAD" in out
+    assert not [line for line in out.splitlines() if line.startswith("worse")]
+    for number in range(4):
+        write_run(tmp_path / f"B-{number}.json", make_run(2 * number + 1, slowdown=2.0 + number / 20))
+    assert compare("A-*.json", "B-*.json")[0] == 1
+
+
+def test_runs_of_different_programs_are_not_pooled(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, base: Path, compare: Compare
+) -> None:
+    other = [
+        dataclasses.replace(record, fingerprints={**record.fingerprints, "weights": "other"}) for record in make_run(1)
+    ]
+    write_run(tmp_path / "other.json", other)
+    status, _, err = compare("base.json,other.json", base)
+    assert status == 2
+    assert "base.json and other.json are not runs of one program" in err
+    assert "another weights" in err
+
+
 def test_the_exit_status_says_what_the_verdicts_are(
     make_run: MakeRun, write_run: WriteRun, tmp_path: Path, base: Path, compare: Compare
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchsuite.errors import UsageError
-from benchsuite.verdicts.storage import find_files, saved_runs
+from benchsuite.verdicts.storage import find_files, find_runs, saved_runs
 
 
 @pytest.fixture
@@ -49,3 +49,30 @@ def test_a_name_that_is_nothing_is_a_usage_error_that_says_what_there_is(storage
 
 def test_saved_runs_come_oldest_first(storage: Path) -> None:
     assert [file.stem for file in saved_runs(storage)] == ["0001_main", "0002_main", "0010_mac", "0010_try"]
+
+
+def test_comma_lists_and_globs_are_several_runs(tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("A-1.json", "A-2.json", "A,3.json"):
+        (tmp_path / name).write_text("{}")
+    named = {
+        "A-*.json": ["A-1.json", "A-2.json"],
+        "A-2.json, A-1.json": ["A-2.json", "A-1.json"],
+        "A,3.json": ["A,3.json"],
+    }
+    for given, wanted in named.items():
+        assert [[file.name for file in run] for run in find_runs(given, storage)] == [[name] for name in wanted]
+    assert [run[0].stem for run in find_runs("1,try", storage)] == ["0001_main", "0010_try"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("A-1.json,A-*.json", "A-1.json is named twice"), ("B-*.json", "fits no file"), (",", "names no run")],
+)
+def test_a_run_that_counts_twice_or_not_at_all_is_refused(
+    given: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "A-1.json").write_text("{}")
+    with pytest.raises(UsageError, match=told):
+        find_runs(given)
