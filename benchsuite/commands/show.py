@@ -1,4 +1,4 @@
-"""`benchsuite show`: the table of a benchmark file, as the run printed it."""
+"""`benchsuite show`: the table of a benchmark file, as the run printed it, or its metrics as CSV."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ from pathlib import Path
 
 import click
 
+from benchsuite.commands.storage_option import storage_option
+
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def command(file: Path) -> None:
-    """Print the table of FILE, which `pytest bench --benchmark-json=FILE` wrote."""
+@click.argument("run")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a row per cell and metric here too.")
+@storage_option
+def command(run: str, csv: Path | None, storage: Path) -> None:
+    """Print the table of RUN: a file of `pytest bench --benchmark-json`, a directory of shards, or the name or number
+    of a run in pytest-benchmark's storage.
+    """
     from rich.console import Console
 
-    from benchsuite.records import read_records
+    from benchsuite.files import atomic_write, require_writable
+    from benchsuite.records import load_records, read_records
     from benchsuite.report.table import print_summary
+    from benchsuite.verdicts.storage import find_files
 
+    require_writable(csv, "--csv")
+    files = find_files(run, storage)
+    if csv:
+        import pandas
+
+        table = pandas.concat([load_records(file) for file in files])
+        atomic_write(csv, table.convert_dtypes().to_csv(index=False))  # counts as whole numbers
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    print_summary(read_records(file), console)
+    print_summary([record for file in files for record in read_records(file)], console)
