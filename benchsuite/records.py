@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -45,7 +46,12 @@ def read_records(path: Path | str) -> list[Record]:
 
 
 def load_records(path: Path | str) -> pandas.DataFrame:
-    """A benchmark file as a table: a row per cell and metric, and one without metric per cell that was not measured.
+    """A benchmark file as a table; see `table_of`."""
+    return table_of(read_records(path))
+
+
+def table_of(records: Iterable[Record]) -> pandas.DataFrame:
+    """Records as a table: a row per cell and metric, and one without metric per cell that was not measured.
 
     Columns: question, model, precision, dataset, engine, attention, batch_size, device, limit, one per option, status,
     reason, metric, value, unit, better, low, high (the 95 % interval), n.
@@ -53,7 +59,7 @@ def load_records(path: Path | str) -> pandas.DataFrame:
     import pandas
 
     rows: list[dict[str, Any]] = []
-    for record in read_records(path):
+    for record in records:
         cell = {name: value for name, value in vars(record.cell).items() if name != "options"}
         cell |= {**dict(record.cell.options), "status": record.status, "reason": record.reason}
         if not record.metrics:

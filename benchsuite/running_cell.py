@@ -126,8 +126,8 @@ class RunningCell:
         setup: Callable[[], None] | None = None,
         warm_up: Callable[[], Any] | None = None,
     ) -> list[float]:
-        """Seconds of each round of `run` under pytest-benchmark's clock, after `warm_up`: one round of `run` or its
-        like, which also says how many rounds there is time for."""
+        """Seconds of each round of `run` under pytest-benchmark's clock, after `warm_up`, one round of `run` or its
+        like. What that takes says how many rounds there is time for; where it says few, a second round does."""
         self._round = Round(run, setup)
 
         def timed(work: Callable[[], Any]) -> float:

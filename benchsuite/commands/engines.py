@@ -27,9 +27,9 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
 
     from benchsuite.engines import start_engine
     from benchsuite.engines.source import open_source
-    from benchsuite.errors import UnavailableError
+    from benchsuite.errors import UnavailableError, UsageError
     from benchsuite.files import write_json
-    from benchsuite.measure.race import PREFILL_TOKENS, race
+    from benchsuite.measure.race import NEW_TOKENS, PREFILL_TOKENS, PROMPT_TOKENS, race
 
     threads = threads or torch.get_num_threads()
     source = open_source(model)
@@ -40,7 +40,9 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
         except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
             missing[name] = str(error)
     console, lanes = Console(), {}
-    tokens = min(PREFILL_TOKENS, source.n_positions)
+    tokens, least = min(PREFILL_TOKENS, source.n_positions), PROMPT_TOKENS + NEW_TOKENS
+    if tokens < least:
+        raise UsageError(f"{model} sees {tokens} tokens; the race decodes {least}: name a model with a longer context")
     running = race(loaded, vocab_size=source.vocab_size, rounds=rounds, prefill_tokens=tokens, missing=missing)
     for number, known in enumerate(running):
         lanes = known
@@ -49,8 +51,8 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
         click.echo(f"round {number + 1} of {rounds}", err=True)
     columns = ("prefill\ntok/s", "ratio", "decode\ntok/s", "ratio", "same\ntokens")
     table = Table(
-        Column("engine", no_wrap=True),
-        *(Column(name, justify="right") for name in columns),
+        Column("engine", overflow="fold"),
+        *(Column(name, justify="right", no_wrap=True) for name in columns),
         box=SIMPLE_HEAD,
         pad_edge=False,
     )

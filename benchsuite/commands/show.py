@@ -20,18 +20,16 @@ def command(run: str, csv: Path | None, storage: Path) -> None:
     from rich.console import Console
 
     from benchsuite.files import atomic_write, require_writable
-    from benchsuite.records import load_records, read_records
+    from benchsuite.records import table_of
     from benchsuite.report.table import print_summary
+    from benchsuite.verdicts.compare import read_side
     from benchsuite.verdicts.storage import find_files
 
     require_writable(csv, "--csv")
-    files = find_files(run, storage)
+    records = list(read_side(find_files(run, storage)).values())
     if csv:
-        import pandas
-
-        table = pandas.concat([load_records(file) for file in files])
-        atomic_write(csv, table.convert_dtypes().to_csv(index=False))  # counts as whole numbers
+        atomic_write(csv, table_of(records).convert_dtypes().to_csv(index=False))  # counts as whole numbers
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    print_summary([record for file in files for record in read_records(file)], console)
+    print_summary(records, console)

@@ -99,7 +99,7 @@ def report(true: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -
 def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledText]) -> _Asked:
     if isinstance(model, Classifier):
         classifier, order = model, _order(model, examples)
-        context = int(min(model.n_positions, model.tokenizer.max_tokens))  # what it was trained with
+        context = _context(classifier)
         encoded = model.tokenizer.encode_batch([item.text for item in texts])
         return _Asked(
             [ids[:context] for ids in encoded],
@@ -118,6 +118,16 @@ def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledTex
         lambda rows: _by_likelihood(model, labels, rows),
         {"prompt": classification_prompt("{text}"), "score": "the sum of the label's tokens"},
     )
+
+
+def _context(model: Classifier) -> int:
+    """Tokens that a classifier's texts are cut to: those that it was trained with, where its tokenizer says so."""
+    limit = model.tokenizer.max_tokens
+    if limit is None:
+        return model.n_positions
+    if not isinstance(limit, int | float) or not limit >= 1:
+        raise DataError(f"{model.name}: model_max_length of its tokenizer is {limit!r}; wanted a positive number")
+    return int(min(model.n_positions, limit))
 
 
 def _all_scores(asked: _Asked, rows: Sequence[list[int]], batch_size: int, progress: Progress) -> NDArray[np.float64]:

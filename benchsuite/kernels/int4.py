@@ -27,7 +27,8 @@ class Int4Linear(nn.Module):
     """Four-bit codes (out, in) with scale and offset per group of columns; both, like the activations, in bfloat16.
 
     w = (code - 8) · scale + offset. Few tokens go through PyTorch's 4-bit kernel; for many the weight is dequantized
-    once for the product, in bfloat16 where the processor multiplies it and float32 where not.
+    once for the product, in bfloat16 where the processor multiplies it, as every GPU of the table does, and float32
+    where not.
     """
 
     codes: Tensor
@@ -47,8 +48,9 @@ class Int4Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        if rows.shape[0] <= FEW_TOKENS[rows.device.type]:
-            y = _int4_linear(rows.bfloat16(), self.out_features, self.codes, self.group_size, self.scales)
+        if 0 < rows.shape[0] <= FEW_TOKENS[rows.device.type]:
+            x16 = rows.bfloat16().contiguous()
+            y = _int4_linear(x16, self.out_features, self.codes, self.group_size, self.scales)
         else:
             dtype = torch.bfloat16 if rows.is_cuda or "bf16" in capabilities() else torch.float32
             y = rows.to(dtype) @ self.dequantize(dtype)  # (N, out)

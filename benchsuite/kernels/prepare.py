@@ -30,7 +30,7 @@ def prepare(module: nn.Module, device: str) -> Counter[str]:
     can only infer afterwards: quantizing, saving and training come before.
     """
     chosen: Counter[str] = Counter()
-    capabilities = cpu.capabilities() if device.startswith("cpu") else cuda.capabilities(device)
+    capabilities = cuda.capabilities(device) if device.startswith("cuda") else cpu.capabilities()
     for name, layer in list(module.named_modules()):
         weights = held_as(layer)
         if weights is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,12 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class TextTokenizer:
-    """A tokenizer of the `tokenizers` library, its end-of-text token, and the most tokens that its model reads."""
+    """A tokenizer of the `tokenizers` library, its end-of-text token, and `max_tokens`, the most that its model reads.
 
-    def __init__(self, tokenizer: Tokenizer, end_of_text: str = END_OF_TEXT, max_tokens: float = math.inf) -> None:
+    The last is whatever its configuration says; None for no limit.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, end_of_text: str = END_OF_TEXT, max_tokens: Any = None) -> None:
         end_of_text_id = tokenizer.token_to_id(end_of_text)
         if end_of_text_id is None:
             raise FileFormatError(f"the tokenizer has no token {end_of_text!r}, which begins and ends every text")
@@ -79,12 +81,10 @@ def _gpt2_bpe(vocab: Path, merges: Path) -> Tokenizer:
     return tokenizer
 
 
-def _told(directory: Path) -> tuple[str, float]:
+def _told(directory: Path) -> tuple[str, Any]:
     """The end-of-text token and `model_max_length` of `tokenizer_config.json`, as transformers takes them."""
     path = directory / "tokenizer_config.json"
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     token = config.get("eos_token", END_OF_TEXT)
-    longest = config.get("model_max_length", math.inf)
-    if not isinstance(longest, int | float) or not longest >= 1:
-        raise FileFormatError(f"{path.name}: model_max_length is {longest!r}; wanted a positive number of tokens")
+    longest = config.get("model_max_length", config.get("max_len"))
     return str(token["content"] if isinstance(token, dict) else token or END_OF_TEXT), longest

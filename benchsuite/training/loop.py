@@ -231,6 +231,10 @@ class _Clock(transformers.TrainerCallback, ExportableState):  # type: ignore[mis
     def __init__(self, before: float = 0.0) -> None:
         self._before, self._start = before, time.perf_counter()
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Trainer asks a checkpoint that knew no clock for the state of one."""
+        state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+
     def seconds(self) -> float:
         """Until now."""
         return self._before + time.perf_counter() - self._start

@@ -15,7 +15,7 @@ from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge, sam
 from benchsuite.verdicts.noise import NoiseFloor, read_noise
 
 Key = tuple[str, ...]
-MANY, DRIFT = 8, 0.03  # so many speeds that move by so much in the median did not all change for themselves
+MANY, DRIFT, ALMOST_ALL = 8, 0.03, 0.9  # so many speeds that move by so much together did not each change for itself
 GATE_FAILS: frozenset[Outcome] = frozenset({"missing", "not comparable"})
 JUDGED: frozenset[Outcome] = frozenset({"worse", "better", "same", "cannot tell"})
 
@@ -178,7 +178,9 @@ def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict], alpha: float) -> 
             "commit may differ by more; `benchsuite calibrate` measures it, `benchsuite ab` does without"
         )
     ratios = [(test.head.value / test.base.value) ** -test.sign for test in speeds if test.base.value * test.head.value]
-    if len(ratios) >= MANY and abs(faster := statistics.median(ratios) - 1) >= DRIFT:
+    faster = statistics.median(ratios) - 1 if len(ratios) >= MANY else 0.0
+    along = [ratio for ratio in ratios if abs(faster) >= DRIFT and (ratio - 1) / faster > 1 / 3]  # a third as far
+    if len(along) > ALMOST_ALL * len(ratios):
         notes.append(
             f"{len(ratios)} speeds moved by {faster:+.1%} in the median: that is the machine, or a commit that moves "
             "them all; `benchsuite ab` tells the two apart"

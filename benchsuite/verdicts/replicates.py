@@ -7,6 +7,7 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,18 @@ from benchsuite.verdicts.compare import Comparison, Key, Policy, compare
 from benchsuite.verdicts.noise import NoiseFloor, Spread, kind
 
 Run = Mapping[Key, Record]
+FEW_DEGREES = 4  # of freedom: fewer say so little of a spread that its interval is several times as wide
 
 
 def compare_runs(base: Sequence[Run], head: Sequence[Run], policy: Policy) -> Comparison:
     """The comparison of several runs a side.
 
-    The noise between runs is what these runs themselves show, or the machine's noise floor where there is one a side.
+    The noise between runs is what these runs themselves show. Where they are too few to say, the machine's noise floor
+    counts, if there is one, and never less than they show.
     """
     merged = merge_runs(base)
     machine = next((str(record.machine.get("fingerprint", "")) for record in merged.values() if record.machine), "")
-    floor = noise_of_runs((base, head), machine) or policy.noise(machine)
+    floor = _noise(noise_of_runs((base, head), machine), policy.noise(machine))
     comparison = compare(merged, merge_runs(head), dataclasses.replace(policy, noise=lambda _: floor))
     notes = [f"runs: {len(base)} of BASE, {len(head)} of HEAD"]
     if unsteady := sorted({*unsteady_metrics(base), *unsteady_metrics(head)}):
@@ -36,33 +39,50 @@ def compare_runs(base: Sequence[Run], head: Sequence[Run], policy: Policy) -> Co
 
 def require_one_program(runs: Sequence[Run], names: Sequence[str]) -> None:
     """UsageError where runs that are to be pooled are of other weights, data, protocols or machines than the first."""
-    for run, name in zip(runs[1:], names[1:], strict=True):
+    known: dict[Key, tuple[str, dict[str, Any]]] = {}
+    for run, name in zip(runs, names, strict=True):
         for key, record in run.items():
-            first = runs[0].get(key, record)
-            told = [{**one.fingerprints, "machine": one.machine.get("fingerprint")} for one in (first, record)]
-            if differing := [what for what in told[0] | told[1] if told[0].get(what) != told[1].get(what)]:
-                raise UsageError(
-                    f"{names[0]} and {name} are not runs of one program: {record.cell.label()} has another "
-                    f"{' and '.join(differing)}; compare them with each other instead"
-                )
+            if record.status == "passed":  # the others know nothing of what they would have measured
+                told = {**record.fingerprints, "machine": record.machine.get("fingerprint")}
+                other, first = known.setdefault(key, (name, told))
+                if differing := [what for what in first | told if first.get(what) != told.get(what)]:
+                    raise UsageError(
+                        f"{other} and {name} are not runs of one program: {record.cell.label()} differs in "
+                        f"{', '.join(differing)}; give one of them, or compare the two with each other"
+                    )
+
+
+def _noise(own: NoiseFloor | None, known: NoiseFloor | None) -> NoiseFloor | None:
+    if own is None or known is None:
+        return own or known
+    spreads = dict(known.spreads)
+    for label, spread in own.spreads.items():
+        floor = known.spreads.get(label)
+        if floor is None or spread.df >= FEW_DEGREES:
+            spreads[label] = spread
+        else:
+            spreads[label] = dataclasses.replace(floor, between=max(spread.between, floor.between))
+    return NoiseFloor(own.machine, spreads, own.runs)
 
 
 def merge_runs(runs: Sequence[Run]) -> dict[Key, Record]:
     """One record per cell: the rounds of all runs together, the median of bytes, quality from the first run.
 
-    A cell that any run lacks or failed has failed.
+    A cell that any run lacks or failed has failed; a metric that any run lacks is missing.
     """
     merged = {}
     for key in dict.fromkeys(key for run in runs for key in run):
         found = [run[key] for run in runs if key in run]
-        unwell = next((record for record in found if record.status != "passed"), None)
+        statuses = ("failed", "skipped")
+        unwell = next((record for status in statuses for record in found if record.status == status), None)
         if unwell is None and len(found) < len(runs):
             unwell = dataclasses.replace(found[0], status="failed", reason=f"absent from {len(runs) - len(found)} runs")
         merged[key] = unwell or dataclasses.replace(
             found[0],
             metrics={
-                name: _merge([record.metrics[name] for record in found if name in record.metrics])
+                name: _merge([record.metrics[name] for record in found])
                 for name in found[0].metrics
+                if all(name in record.metrics for record in found)
             },
         )
     return merged

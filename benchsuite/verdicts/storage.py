@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from pathlib import Path
 
@@ -18,10 +19,10 @@ def find_runs(names: str, storage: Path = STORAGE) -> list[list[Path]]:
     """
     found = []
     for name in [names] if Path(names).exists() else filter(None, map(str.strip, names.split(","))):
-        path, is_glob = Path(name), bool(set("*?[") & set(name))
-        fitting = sorted(map(str, path.parent.glob(path.name))) if is_glob and not path.exists() else [name]
+        is_glob = bool(set("*?[") & set(name)) and not Path(name).exists()
+        fitting = _fitting(name, storage) if is_glob else [name]
         if not fitting:
-            raise UsageError(f"{name}: fits no file")
+            raise UsageError(f"{name}: fits no file, and no run in {storage}")
         found += [find_files(one, storage) for one in fitting]
     if not found:
         raise UsageError(f"{names!r} names no run")
@@ -70,6 +71,14 @@ def next_path(folder: Path, name: str) -> Path:
     """The file that the next run of a machine's folder goes to, numbered as pytest-benchmark numbers them."""
     numbers = [_number(file) for file in folder.glob("*.json") if SAVED.fullmatch(file.stem)]
     return folder / f"{max(numbers, default=0) + 1:04d}_{name}.json"
+
+
+def _fitting(pattern: str, storage: Path) -> list[str]:
+    """The paths that a glob fits; else the saved runs whose stem it fits, alone or behind the machine's folder."""
+    anchor = Path(pattern).anchor
+    paths = sorted(map(str, Path(anchor or ".").glob(pattern.removeprefix(anchor))))
+    stems = ((file, (file.stem, f"{file.parent.name}/{file.stem}")) for file in saved_runs(storage))
+    return paths or [str(file) for file, names in stems if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
 
 
 def _answers_to(file: Path, wanted: str) -> bool:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchsuite.kernels import cpu, cuda
+from benchsuite.kernels import cpu, cuda, int4
 from benchsuite.kernels.int4 import FEW_TOKENS, Int4Linear, unpack_tiles
 from benchsuite.kernels.prepare import prepare
 from benchsuite.models import gpt2
@@ -252,6 +252,29 @@ def test_tiles_of_four_bit_codes_are_read_back_place_by_place(blocks: int, runs:
         word = sum(int(codes[row, column]) << 4 * place for place, column in enumerate(places))
         packed[block, run, lane, pair] = word - (word >> 31 << 32)
     assert torch.equal(unpack_tiles(packed).t().long(), codes)
+
+
+@pytest.mark.parametrize("swap", ["rows", "columns"])
+def test_the_trial_of_the_four_bit_product_sees_codes_in_other_places(
+    swap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cuda.int4_is_right("cpu")
+    unpack = int4.unpack_int4
+    places = {
+        "rows": lambda w: w.unflatten(1, (-1, 2, 16)).flip(2),
+        "columns": lambda w: w.unflatten(0, (-1, 2, 16)).flip(1),
+    }
+    monkeypatch.setattr(int4, "unpack_int4", lambda *given: places[swap](unpack(*given)).reshape(256, 64))
+    assert not cuda.int4_is_right("cpu")
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 5, FEW_TOKENS["cpu"] + 1])
+def test_four_bit_products_take_views(tokens: int) -> None:
+    layer = QuantizedLinear.of(torch.nn.Linear(64, 64).requires_grad_(False), Absmax(4, 32))
+    module = torch.nn.Sequential(layer)
+    prepare(module, "cpu")
+    x = torch.randn(64, tokens, generator=torch.Generator().manual_seed(3)).bfloat16().t()
+    assert torch.equal(module(x), module(x.contiguous()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

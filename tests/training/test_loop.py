@@ -77,6 +77,17 @@ def test_the_seconds_before_a_run_was_resumed_count(run, tmp_path):
     assert resumed.seconds > 1_000
 
 
+def test_a_checkpoint_that_knows_no_seconds_is_resumed(run, tmp_path):
+    with pytest.raises(InterruptionError):
+        run(stop_after=30)
+    file = tmp_path / "run" / "checkpoint-25" / "trainer_state.json"
+    state = json.loads(file.read_text())
+    del state["stateful_callbacks"]["_Clock"]
+    file.write_text(json.dumps(state))
+    _, resumed = run(resume=True)
+    assert resumed.seconds > 0
+
+
 def test_a_checkpoint_cut_short_costs_one_epoch_and_no_more(run, tmp_path):
     start, _ = run()
     shutil.copytree(tmp_path / "run", tmp_path / "cut")

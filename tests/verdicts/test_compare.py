@@ -136,6 +136,12 @@ def test_speeds_that_all_move_are_said_to_be_the_machine_or_a_change_to_all(
     assert all(f"12 speeds moved by {told}" in note for note in notes)
 
 
+def test_half_of_the_speeds_are_not_all(make_run: MakeRun) -> None:
+    base, slow, same = make_run(0, cells=12), make_run(1, cells=12, slowdown=1.3), make_run(1, cells=12)
+    head = [*slow[:8], *same[8:]]
+    assert not [note for note in compared(base, head).notes if "in the median" in note]
+
+
 def test_a_peak_of_memory_is_judged_by_its_noise_where_that_is_known(make_run: MakeRun) -> None:
     base = make_run(0, cells=1)
     floor = NoiseFloor("m", {kind(base[0].cell, "peak_memory_bytes"): Spread(0.02, 0.0, 30, 1)})

@@ -64,7 +64,25 @@ def test_runs_of_different_programs_are_not_pooled(
     status, _, err = compare("base.json,other.json", base)
     assert status == 2
     assert "base.json and other.json are not runs of one program" in err
-    assert "another weights" in err
+    assert "differs in weights" in err
+
+
+@pytest.mark.parametrize("order", ["failed,skipped", "skipped,failed", "whole,failed", "failed,whole", "whole,skipped"])
+def test_a_cell_that_failed_in_one_of_several_runs_is_missing(
+    order: str, make_run: MakeRun, write_run: WriteRun, tmp_path: Path, base: Path, compare: Compare
+) -> None:
+    first, *others = make_run(1)
+    unwell = dataclasses.replace(first, metrics={}, fingerprints={}, machine={}, reason="why")
+    for status in ("failed", "skipped"):
+        write_run(tmp_path / f"{status}.json", [dataclasses.replace(unwell, status=status), *others])
+    write_run(tmp_path / "whole.json", [first, *others])
+    status, out, err = compare(base, ",".join(f"{name}.json" for name in order.split(",")))
+    assert status == 3, err
+    assert "missing" in out
+    assert "failed in HEAD: why" in out or "skipped in HEAD: why" in out
+    assert compare("skipped.json", ",".join(f"{name}.json" for name in order.split(",")))[0] == (
+        3 if order != "whole,skipped" else 0
+    )
 
 
 def test_the_exit_status_says_what_the_verdicts_are(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ from benchsuite.record import Cell, Metric, Record, Rounds
 from benchsuite.verdicts.ab import Trial, looks, order, verdicts
 from benchsuite.verdicts.budgets import make_budgets
 from benchsuite.verdicts.compare import Policy
-from benchsuite.verdicts.replicates import Run, merge_runs, noise_of_runs, unsteady_metrics
+from benchsuite.verdicts.noise import NoiseFloor, Spread
+from benchsuite.verdicts.replicates import Run, compare_runs, merge_runs, noise_of_runs, unsteady_metrics
 from benchsuite.verdicts.runs import Side
 
 MakeRun = Callable[..., list[Record]]
@@ -66,6 +67,33 @@ def test_a_cell_that_failed_in_one_run_or_is_absent_from_one_has_failed(make_run
     assert [(record.status, record.reason) for record in merged] == [("failed", "boom"), ("passed", "")]
     merged = list(merge_runs([by_key(whole), by_key(short)]).values())
     assert [(record.status, record.reason) for record in merged] == [("passed", ""), ("failed", "absent from 1 runs")]
+
+
+def test_a_metric_that_one_run_lacks_is_missing_and_not_pooled_with_the_others(make_run: MakeRun) -> None:
+    whole, short = make_run(0), make_run(1)
+    metrics = {name: metric for name, metric in short[0].metrics.items() if name != "tokens_per_s"}
+    lacking = [dataclasses.replace(short[0], metrics=metrics), *short[1:]]
+    for runs in ([whole, lacking], [lacking, whole]):
+        first, second = merge_runs(list(map(by_key, runs))).values()
+        assert "tokens_per_s" not in first.metrics
+        assert "tokens_per_s" in second.metrics
+
+
+def test_few_runs_lean_on_the_noise_floor_of_the_machine_and_on_what_they_show() -> None:
+    """A second run a side never makes a gate blind that saw with one; what it shows counts where it is more."""
+
+    def outcome(levels: Sequence[float], head: float, floor: NoiseFloor | None) -> str:
+        base = [timed_run(np.exp(level + np.linspace(-0.01, 0.01, 8)[None])) for level in levels]
+        policy = Policy(noise=lambda _: floor)
+        [verdict] = compare_runs(base, [timed_run(np.exp(head + np.linspace(-0.01, 0.01, 8)[None]))], policy).verdicts
+        return verdict.outcome
+
+    floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 20, 8)})
+    assert outcome([0.0], 0.3, floor) == "worse"
+    assert outcome([0.0, 0.05], 0.3, floor) == "worse"
+    assert outcome([0.0, 0.05], 0.3, None) == "cannot tell"  # one degree of freedom
+    assert outcome([-0.2, 0.2], 0.3, floor) == "cannot tell"
+    assert outcome([-0.01, 0.0, 0.01, 0.02, 0.0], 0.3, None) == "worse"
 
 
 def test_quality_that_differs_between_runs_of_the_same_code_is_named(make_run: MakeRun) -> None:

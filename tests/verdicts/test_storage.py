@@ -63,6 +63,10 @@ def test_comma_lists_and_globs_are_several_runs(tmp_path: Path, storage: Path, m
     for given, wanted in named.items():
         assert [[file.name for file in run] for run in find_runs(given, storage)] == [[name] for name in wanted]
     assert [run[0].stem for run in find_runs("1,try", storage)] == ["0001_main", "0010_try"]
+    assert [run[0].stem for run in find_runs("*_main", storage)] == ["0001_main", "0002_main"]
+    assert [run[0].stem for run in find_runs("Linux-*/*_try", storage / ".")] == ["0010_try"]
+    assert [run[0].name for run in find_runs(f"{tmp_path}/A-?.js*", storage)] == ["A-1.json", "A-2.json"]
+    assert [run[0].stem for run in find_runs("Linux*/0001*.json", storage)] == ["0001_main"]
 
 
 @pytest.mark.parametrize(
