@@ -119,8 +119,12 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        scale, zero_point = self.parameters(*ranges(weight, self.group))
-        codes = encode_rows(weight, self.group, self.bits, self._codes, scale, zero_point + _TO_INTEGER)
+        low, high = ranges(weight, self.group)
+        scale, zero_point = self.parameters(low, high)
+        shifted = zero_point + _TO_INTEGER
+        # a group in some hundred has a code beyond the largest; with a scale per row nearly every weight has such rows
+        fits = self.group == "tensor" and bool((high / scale).add_(shifted) <= self.levels + _TO_INTEGER)
+        codes = encode_rows(weight, self.group, self.bits, self._fitting if fits else self._codes, scale, shifted)
         return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,8 +150,11 @@ class ZeroPoint:
 
     def _codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
         """Integers whose low bits are the codes of `x`; `zero_point` holds `_TO_INTEGER` too."""
-        codes = x.div(scale).add_(zero_point).clamp_(max=self.levels + _TO_INTEGER)
-        return codes.view(torch.int32)
+        return x.div(scale).add_(zero_point).clamp_(max=self.levels + _TO_INTEGER).view(torch.int32)
+
+    def _fitting(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        """The same where no code lies beyond the largest: where that of the largest weight does not, none does."""
+        return x.div(scale).add_(zero_point).view(torch.int32)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""

@@ -140,6 +140,7 @@ def test_zero_point_scales_use_both_end_codes_and_lead_back_to_themselves(
     low = (low.view(torch.int32) + off).view(torch.float32)
     scale, zero_point = grid.parameters(low, high)
     codes = ZeroPoint(grid.bits, "row").quantize(torch.stack([low, high])[None])["codes"]
+    assert torch.equal(ZeroPoint(grid.bits, "tensor").quantize(torch.stack([low, high])[None])["codes"], codes)
     assert unpack(codes, grid.bits, 2).tolist() == [[0, grid.levels]] or scale == bounds.SMALLEST_SCALE
     # the range of the values that are held
     again = grid.parameters(-zero_point * scale, (grid.levels - zero_point) * scale)
