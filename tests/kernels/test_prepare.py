@@ -235,7 +235,7 @@ def test_a_bf16_head_rounds_once_however_many_tokens(tokens: int, monkeypatch: p
     with torch.inference_mode():
         y = cpu.linear(x, weight)
         assert y.is_contiguous()
-        torch.testing.assert_close(y.float(), x.float() @ weight.float().t(), rtol=2**-8, atol=1e-2)
+        torch.testing.assert_close(y.float(), x.float() @ weight.float().t(), rtol=2**-8, atol=1e-5)
         torch.testing.assert_close(cpu.linear(x[:1, :1], weight), y[:1, :1])
 
 

@@ -13,12 +13,9 @@ import pytest
 from benchsuite.errors import FileFormatError
 from benchsuite.record import Metric, Record, Rounds
 from benchsuite.report.verdicts import message
-from benchsuite.stats import RunNoise
-from benchsuite.verdicts import judge as judge_module
 from benchsuite.verdicts.budgets import make_budgets
 from benchsuite.verdicts.compare import Comparison, Policy, compare, gate, read_side
-from benchsuite.verdicts.judge import decide
-from benchsuite.verdicts.noise import NoiseFloor, Spread, kind, read_noise, write_noise
+from benchsuite.verdicts.noise import NoiseFloor, Spread, kind
 
 Run = list[Record]
 MakeRun = Callable[..., Run]
@@ -153,24 +150,6 @@ def test_a_peak_of_memory_is_judged_by_its_noise_where_that_is_known(make_run: M
     assert [outcome(620_000_000, noise) for noise in (None, floor)] == ["worse", "cannot tell"]
     assert [outcome(900_000_000, noise) for noise in (None, floor)] == ["worse", "worse"]
     assert [outcome(500_000_000, noise) for noise in (None, floor)] == ["better", "better"]
-
-
-def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_named() -> None:
-    floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 30, 8)})
-    assert read_noise("m") is None
-    path = write_noise(floor)
-    assert read_noise("m") == floor
-    path.write_text(path.read_text()[:-20])
-    with pytest.raises(FileFormatError, match="benchsuite calibrate"):
-        read_noise("m")
-
-
-def test_noise_shrinks_with_the_runs_that_were_pooled(make_run: MakeRun) -> None:
-    cell = make_run()[0].cell
-    spreads = {kind(cell, "x"): Spread(0.02, 0.01, 30, 8)}
-    assert NoiseFloor("m", spreads).between(cell, "x") == RunNoise(0.02 * math.sqrt(2), 30)
-    assert NoiseFloor("m", spreads, (4, 4)).between(cell, "x") == RunNoise(0.02 * math.sqrt(0.5), 30)
-    assert NoiseFloor("m", spreads).between(cell, "y") is None
 
 
 @pytest.mark.parametrize("name", ["weights", "tokenizer", "data", "protocol"])
@@ -378,30 +357,3 @@ def test_a_time_without_rounds_is_never_exact(make_run: MakeRun) -> None:
     latency = [verdict for verdict in verdicts if verdict.metric == "batch_latency_s"]
     assert {verdict.outcome for verdict in latency} == {"cannot tell"}
     assert "gate tokens_per_s" in latency[0].reason
-
-
-class Skewed:
-    """An effect that lies beyond the budget, with an interval that reaches far to the good side and hardly further."""
-
-    value = 0.2
-
-    def p_at_most(self, bound: float) -> float:
-        return 0.1 if bound > 0 else 0.05
-
-    def p_at_least(self, bound: float) -> float:
-        return 0.9 if bound < 1 else 1.0
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        return (-0.05, 0.21) if level >= 0.9 else (0.0, 0.2)
-
-
-def test_what_a_worse_looking_speed_lacks_is_counted_to_the_near_end(make_run: MakeRun) -> None:
-    metric = make_run(rounds=8)[0].metrics["tokens_per_s"]
-    metric = dataclasses.replace(metric, unit="s", better="lower")
-    [budget] = [rule.amount for rule in make_budgets(["x=5%"]).layers[0]]
-    cell = make_run()[0].cell
-    verdict = decide(judge_module.Test(cell, "x", metric, metric, budget, Skewed(), ratio=True), 0.05, 1.0, 1.0)
-    reach, distance = 0.25, 0.2 - math.log(1.05)
-    more = math.ceil(8 * (reach / distance) ** 2) - 8
-    assert (verdict.outcome, verdict.reason) == ("cannot tell", f"about {more} more rounds")
-    assert more == 14

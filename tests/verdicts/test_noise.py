@@ -1,0 +1,33 @@
+"""The noise floor of a machine is kept, and shrinks with the runs that are pooled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from benchsuite.errors import FileFormatError
+from benchsuite.record import Record
+from benchsuite.stats import RunNoise
+from benchsuite.verdicts.noise import NoiseFloor, Spread, kind, read_noise, write_noise
+
+MakeRun = Callable[..., list[Record]]
+
+
+def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_named() -> None:
+    floor = NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 0.01, 30, 8)})
+    assert read_noise("m") is None
+    path = write_noise(floor)
+    assert read_noise("m") == floor
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(FileFormatError, match="benchsuite calibrate"):
+        read_noise("m")
+
+
+def test_noise_shrinks_with_the_runs_that_were_pooled(make_run: MakeRun) -> None:
+    cell = make_run()[0].cell
+    spreads = {kind(cell, "x"): Spread(0.02, 0.01, 30, 8)}
+    assert NoiseFloor("m", spreads).between(cell, "x") == RunNoise(0.02 * math.sqrt(2), 30)
+    assert NoiseFloor("m", spreads, (4, 4)).between(cell, "x") == RunNoise(0.02 * math.sqrt(0.5), 30)
+    assert NoiseFloor("m", spreads).between(cell, "y") is None
