@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def find_runs(names: str, storage: Path = STORAGE) -> list[list[Path]]:
     Raises UsageError where one of them fits nothing, or a file is named twice.
     """
     found = []
-    for name in [names] if Path(names).exists() else filter(None, map(str.strip, names.split(","))):
+    for name in [names] if names and Path(names).exists() else filter(None, map(str.strip, names.split(","))):
         is_glob = bool(set("*?[") & set(name)) and not Path(name).exists()
         fitting = _fitting(name, storage) if is_glob else [name]
         if not fitting:
@@ -75,8 +76,7 @@ def next_path(folder: Path, name: str) -> Path:
 
 def _fitting(pattern: str, storage: Path) -> list[str]:
     """The paths that a glob fits; else the saved runs whose stem it fits, alone or behind the machine's folder."""
-    anchor = Path(pattern).anchor
-    paths = sorted(map(str, Path(anchor or ".").glob(pattern.removeprefix(anchor))))
+    paths = sorted(glob.glob(pattern))  # noqa: PTH207  Path.glob takes neither an absolute pattern nor every other
     stems = ((file, (file.stem, f"{file.parent.name}/{file.stem}")) for file in saved_runs(storage))
     return paths or [str(file) for file, names in stems if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
 

@@ -71,7 +71,13 @@ def test_comma_lists_and_globs_are_several_runs(tmp_path: Path, storage: Path, m
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [("A-1.json,A-*.json", "A-1.json is named twice"), ("B-*.json", "fits no file"), (",", "names no run")],
+    [
+        ("A-1.json,A-*.json", "A-1.json is named twice"),
+        ("B-*.json", "fits no file"),
+        (",", "names no run"),
+        ("", "names no run"),
+        ("a**b/*", "fits no file"),
+    ],
 )
 def test_a_run_that_counts_twice_or_not_at_all_is_refused(
     given: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
