@@ -35,8 +35,11 @@ def capabilities() -> frozenset[Capability]:
             found.add("bf16")
     if int8_is_exact():
         found.add("exact_int8")
-    if torch.backends.mkl.is_available() and torch.cpu._is_amx_tile_supported():  # type: ignore[no-untyped-call]
-        found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
+    if torch.cpu._is_amx_tile_supported():  # type: ignore[no-untyped-call]
+        # VNNI multiplies unsigned by signed codes: given two signed ones oneDNN takes its reference, for minutes
+        found.add("signed_int8")
+        if torch.backends.mkl.is_available():
+            found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
     return frozenset(found)
 
 
@@ -86,9 +89,11 @@ def _onednn_int8_linear(
     post: str,
     algorithm: str,
 ) -> Tensor:
-    factor = 1.0 if scale is None else float(scale)
+    factor, middle = 1.0 if scale is None else float(scale), 0
+    if "signed_int8" not in capabilities():
+        codes, middle = codes.view(torch.uint8) ^ 128, 128  # the sums are the same: oneDNN subtracts 128 of each weight
     return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
-        codes, factor, 0, weight, weight_scale, zero_point, bias, 1.0, 0, torch.float32, post, [], algorithm
+        codes, factor, middle, weight, weight_scale, zero_point, bias, 1.0, 0, torch.float32, post, [], algorithm
     )
 
 

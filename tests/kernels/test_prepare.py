@@ -180,6 +180,44 @@ def test_int8_sums_are_exact_whatever_the_width(columns: int, seed: int) -> None
     assert torch.equal(int8_matmul(x, weight).long(), x.long() @ weight.long().t())
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("tokens", [1, 7])
+def test_signed_and_unsigned_activations_have_the_same_int8_sums(
+    tokens: int, signed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "exact_int8" not in cpu.capabilities():
+        pytest.skip("this processor has no exact int8 product")
+    generator = torch.Generator().manual_seed(2)
+    x, weight = (torch.randint(-128, 128, (n, 1_500), dtype=torch.int8, generator=generator) for n in (tokens, 20))
+    x[0], weight[0] = -128, -128  # the extremes
+    kept = cpu.capabilities() - {"signed_int8"} | ({"signed_int8"} if signed else set())
+    monkeypatch.setattr(cpu, "capabilities", lambda: kept)
+    layer = cpu.Int8Linear(weight, torch.ones(20, 1), None)
+    sums = cpu._onednn_int8_linear(x, None, *layer._held, None, "none", "")
+    assert torch.equal(sums.long(), x.long() @ weight.long().t())
+
+
+def test_no_product_of_the_table_takes_onednns_reference() -> None:
+    """oneDNN computes whatever it has no kernel for by loops that are a thousand times slower, and does not say so."""
+    code = (
+        "from tests.kernels import test_prepare as t\n"
+        "for precision in ('fp32', 'bf16', 'w8a8-head8', 'absmax4-g32'):\n"
+        "    for tokens in (1, 3, 100):\n"
+        "        t.test_a_prepared_model_gives_the_logits_of_the_plain_one(precision, 0.05, tokens)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ONEDNN_VERBOSE": "profile_exec"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    products = [line for line in finished.stdout.splitlines() if ",exec,cpu,matmul," in line]
+    assert products
+    assert not [line for line in products if "matmul,ref" in line]
+
+
 def test_a_processor_with_avx2_alone_computes_the_same() -> None:
     """oneDNN and ATen are told to forget newer instructions; their int8 product saturates there and is not taken."""
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
