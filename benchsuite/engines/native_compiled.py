@@ -78,8 +78,9 @@ def _compiled(module: GPT2, *, static: bool) -> Pass:
     compiled for another. From token to token of a static pass nothing changes, neither layers nor shapes nor threads,
     and whether it did is not asked: that takes a twentieth of a token.
     """
-    # results are rounded to their dtype where the model rounds them, also where a kernel could keep more digits
-    options: dict[str, Any] = {"emulate_precision_casts": True, "size_asserts": False}
+    # results are rounded to their dtype where the model rounds them, also where a kernel could keep more digits;
+    # what is read more than once is computed once: a token's codes would be made anew for every few rows of a weight
+    options: dict[str, Any] = {"emulate_precision_casts": True, "size_asserts": False, "realize_reads_threshold": 0}
     if static:
         options["guard_filter_fn"] = lambda guards: [False] * len(guards)
     code = one_pass.__code__.replace(co_name="compiled_pass")

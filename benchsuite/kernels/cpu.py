@@ -35,10 +35,10 @@ def capabilities() -> frozenset[Capability]:
             found.add("bf16")
     if int8_is_exact():
         found.add("exact_int8")
-    if torch.cpu._is_amx_tile_supported():  # type: ignore[no-untyped-call]
+    if torch.cpu._is_amx_tile_supported():
         # VNNI multiplies unsigned by signed codes: given two signed ones oneDNN takes its reference, for minutes
         found.add("signed_int8")
-        if torch.backends.mkl.is_available():
+        if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
             found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
     return frozenset(found)
 
