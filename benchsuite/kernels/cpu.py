@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
-from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
+from benchsuite.quant.products import has_amx, int8_is_exact, int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
-FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left: the one on the right is reordered for the product
+FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left with AMX, which reorders the one on the right
 MANY_TOKENS = 128  # from here on it is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
@@ -35,9 +35,8 @@ def capabilities() -> frozenset[Capability]:
             found.add("bf16")
     if int8_is_exact():
         found.add("exact_int8")
-    if torch.cpu._is_amx_tile_supported():
-        # VNNI multiplies unsigned by signed codes: given two signed ones oneDNN takes its reference, for minutes
-        found.add("signed_int8")
+    if has_amx():
+        found.add("amx")
         if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
             found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
     return frozenset(found)
@@ -50,16 +49,16 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 @opaque(lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]))
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
-    """oneDNN takes the weight without a copy. But it reorders a bf16 weight in every call: for one token PyTorch's own
-    matrix-vector product streams it, for a few the tokens are reordered in its place, for many it goes through in runs
-    of rows that stay in the cache. MKL is faster on Intel for one token and for narrow models. With gradients, on
-    another device or in another dtype it is F.linear.
+    """oneDNN takes the weight without a copy. But with AMX it reorders a bf16 weight in every call: for one token
+    PyTorch's own matrix-vector product streams it, for a few the tokens are reordered in its place. For many it goes
+    through in runs of rows that stay in the cache. MKL is faster on Intel for one token and for narrow models. With
+    gradients, on another device or in another dtype it is F.linear.
     """
     if not x.is_cpu or torch.is_grad_enabled() or not _onednn_takes(weight.dtype):
         return F.linear(x, weight)
     tokens = x.numel() // weight.shape[1]
     one_token = tokens == 1
-    if weight.dtype == torch.bfloat16 and tokens <= FEW_TOKENS:
+    if weight.dtype == torch.bfloat16 and tokens <= FEW_TOKENS and "amx" in capabilities():
         y = torch.mv(weight, x.view(-1)) if one_token else (weight @ x.reshape(-1, x.shape[-1]).t()).t().contiguous()
         return y.view(*x.shape[:-1], weight.shape[0])
     if weight.dtype == torch.bfloat16 and tokens >= MANY_TOKENS:
@@ -90,8 +89,10 @@ def _onednn_int8_linear(
     algorithm: str,
 ) -> Tensor:
     factor, middle = 1.0 if scale is None else float(scale), 0
-    if "signed_int8" not in capabilities():
-        codes, middle = codes.view(torch.uint8) ^ 128, 128  # the sums are the same: oneDNN subtracts 128 of each weight
+    if "amx" not in capabilities():
+        # VNNI multiplies unsigned by signed codes: given two signed ones oneDNN takes its reference, for minutes. The
+        # sums are the same, since oneDNN subtracts each weight 128 times
+        codes, middle = codes.view(torch.uint8) ^ 128, 128
     return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
         codes, factor, middle, weight, weight_scale, zero_point, bias, 1.0, 0, torch.float32, post, [], algorithm
     )

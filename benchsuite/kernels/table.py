@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from benchsuite.errors import UsageError
 
 Weights = Literal["fp32", "bf16", "fp16", "int8-row", "int8-weight", "int4-group", "code-book", "other"]
-Capability = Literal["bf16", "exact_int8", "int4", "mkl", "onednn", "signed_int8"]
+Capability = Literal["amx", "bf16", "exact_int8", "int4", "mkl", "onednn"]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.quant.grids import Absmax
-from benchsuite.quant.products import int8_matmul, quantize_activations
+from benchsuite.quant.products import has_amx, int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
 
 GRID = Absmax(bits=8, group="row")
-FEW_TOKENS = 16  # up to here the codes are the operand on the left: the one on the right is reordered for the product
+FEW_TOKENS = 16  # up to here the codes are the operand on the left with AMX, which reorders the one on the right
 CACHED_SUMS = 2**18  # for more tokens so many sums at a time, which stay in the cache until they are logits
 
 
@@ -36,10 +36,10 @@ class QuantizedEmbedding(nn.Module):
         if is_compiled_token(x, x.shape[1]):
             return (by_rows(x, codes) * scale.t() * x_scale).to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
         logits = torch.empty(x.shape[0], codes.shape[0], dtype=torch.float32, device=x.device)  # (N, V)
-        if x.shape[0] <= FEW_TOKENS:
+        if x.shape[0] <= FEW_TOKENS and (x.is_cuda or has_amx()):
             torch.mul(int8_matmul(codes, x).t(), scale.t(), out=logits).mul_(x_scale)
         else:
-            step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // x.shape[0])
+            step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // max(1, x.shape[0]))
             for start in range(0, codes.shape[0], step):
                 run = slice(start, start + step)
                 logits[:, run].copy_(int8_matmul(x, codes[run])).mul_(scale[run].t()).mul_(x_scale)

@@ -16,6 +16,7 @@ from benchsuite.kernels import cpu, cuda, int4
 from benchsuite.kernels.int4 import FEW_TOKENS, Int4Linear, unpack_tiles
 from benchsuite.kernels.prepare import prepare
 from benchsuite.models import gpt2
+from benchsuite.quant import embedding
 from benchsuite.quant.apply import size_bytes
 from benchsuite.quant.code_books import Book, CodeBook
 from benchsuite.quant.grids import Absmax, ZeroPoint
@@ -31,6 +32,12 @@ def small_model(precision: str) -> gpt2.GPT2:
     model = gpt2.from_state(gpt2.random_state(SMALL), SMALL)
     precisions[precision].apply(model, device="cpu")
     return model
+
+
+def set_amx(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
+    """The ways of a processor with AMX, or of one without: slower on the other, and the same numbers."""
+    capabilities = cpu.capabilities() - {"amx"} | ({"amx"} if amx else set())
+    monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
 
 
 @pytest.mark.parametrize(
@@ -180,18 +187,17 @@ def test_int8_sums_are_exact_whatever_the_width(columns: int, seed: int) -> None
     assert torch.equal(int8_matmul(x, weight).long(), x.long() @ weight.long().t())
 
 
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("tokens", [1, 7])
 def test_signed_and_unsigned_activations_have_the_same_int8_sums(
-    tokens: int, signed: bool, monkeypatch: pytest.MonkeyPatch
+    tokens: int, amx: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "exact_int8" not in cpu.capabilities():
         pytest.skip("this processor has no exact int8 product")
     generator = torch.Generator().manual_seed(2)
     x, weight = (torch.randint(-128, 128, (n, 1_500), dtype=torch.int8, generator=generator) for n in (tokens, 20))
     x[0], weight[0] = -128, -128  # the extremes
-    kept = cpu.capabilities() - {"signed_int8"} | ({"signed_int8"} if signed else set())
-    monkeypatch.setattr(cpu, "capabilities", lambda: kept)
+    set_amx(monkeypatch, amx)
     layer = cpu.Int8Linear(weight, torch.ones(20, 1), None)
     sums = cpu._onednn_int8_linear(x, None, *layer._held, None, "none", "")
     assert torch.equal(sums.long(), x.long() @ weight.long().t())
@@ -237,7 +243,9 @@ def test_a_processor_with_avx2_alone_computes_the_same() -> None:
     assert finished.stdout.strip() == "AVX2"
 
 
-def test_a_head_of_8_bits_is_the_embedding_too() -> None:
+@pytest.mark.parametrize("amx", [False, True])
+def test_a_head_of_8_bits_is_the_embedding_too(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "has_amx", lambda: amx)
     model = small_model("w8a8-head8")
     plain = gpt2.from_state(gpt2.random_state(SMALL), SMALL)
     ids = torch.arange(20)[None]
@@ -264,8 +272,10 @@ def test_a_packed_layer_in_bf16_rounds_once(rows: int, gelu: bool) -> None:
     torch.testing.assert_close(layer(x).float(), wanted, rtol=2**-8, atol=1e-2)
 
 
+@pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("tokens", [0, 1, cpu.FEW_TOKENS // 2, cpu.FEW_TOKENS, cpu.MANY_TOKENS])
-def test_a_bf16_head_rounds_once_however_many_tokens(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bf16_head_rounds_once_however_many_tokens(tokens: int, amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_amx(monkeypatch, amx)
     monkeypatch.setattr(cpu, "REORDERED_ROWS", 96)  # 5 runs and a shorter one
     generator = torch.Generator().manual_seed(6)
     x = torch.randn(2, tokens, 64, generator=generator).bfloat16()
