@@ -272,6 +272,21 @@ def test_a_packed_layer_in_bf16_rounds_once(rows: int, gelu: bool) -> None:
     torch.testing.assert_close(layer(x).float(), wanted, rtol=2**-8, atol=1e-2)
 
 
+@pytest.mark.parametrize("capabilities", [set(), {"onednn"}, {"onednn", "mkl"}])
+@pytest.mark.parametrize("columns", [cpu.NARROW, cpu.NARROW + 1])
+@pytest.mark.parametrize("tokens", [0, 1, 40])
+def test_a_weight_made_for_one_product_is_multiplied_alike_everywhere(
+    tokens: int, columns: int, capabilities: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not capabilities <= cpu.capabilities() | {"mkl"}:
+        pytest.skip("PyTorch was built without oneDNN")
+    monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
+    generator = torch.Generator().manual_seed(7)
+    x, weight = (torch.randn(rows, columns, generator=generator) for rows in (tokens, 31))
+    with torch.inference_mode():
+        torch.testing.assert_close(cpu.times(x, weight), x @ weight.t(), rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("tokens", [0, 1, cpu.FEW_TOKENS // 2, cpu.FEW_TOKENS, cpu.MANY_TOKENS])
 def test_a_bf16_head_rounds_once_however_many_tokens(tokens: int, amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
