@@ -72,6 +72,7 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
+@opaque(lambda x, weight: x.new_empty(x.shape[0], weight.shape[0]))
 def times(x: Tensor, weight: Tensor) -> Tensor:
     """x (N, in) times weight (out, in) transposed, of a weight that was made for this product: MKL on Intel and for
     narrow ones, else oneDNN, which takes a few tokens in half of MKL's time on AMD.

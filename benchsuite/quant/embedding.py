@@ -21,6 +21,7 @@ class QuantizedEmbedding(nn.Module):
         super().__init__()
         packed = GRID.quantize(weight)
         self.dtype = weight.dtype
+        self.few_on_the_left = weight.is_cuda or has_amx()  # asked once: a compiler does not follow the question
         self.register_buffer("codes", packed["codes"])  # (V, C)
         self.register_buffer("scale", packed["scale"])  # (V, 1)
 
@@ -36,7 +37,7 @@ class QuantizedEmbedding(nn.Module):
         if is_compiled_token(x, x.shape[1]):
             return (by_rows(x, codes) * scale.t() * x_scale).to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
         logits = torch.empty(x.shape[0], codes.shape[0], dtype=torch.float32, device=x.device)  # (N, V)
-        if x.shape[0] <= FEW_TOKENS and (x.is_cuda or has_amx()):
+        if self.few_on_the_left and x.shape[0] <= FEW_TOKENS:
             torch.mul(int8_matmul(codes, x).t(), scale.t(), out=logits).mul_(x_scale)
         else:
             step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // max(1, x.shape[0]))
