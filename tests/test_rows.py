@@ -96,6 +96,15 @@ def test_a_compiled_token_by_rows_is_what_the_packed_layer_says(layer: nn.Module
     assert not any(library in code[0] for library in ("extern_kernels.", "torch.ops.benchsuite.", "torch.ops.mkldnn."))
 
 
+@needs_compiler
+@torch.inference_mode()
+def test_a_compiler_does_not_follow_what_asks_the_processor() -> None:
+    wide = cpu.NARROW + 1
+    layer = cpu.Int8WeightLinear(codes(OUT, wide), seeded(OUT, 1).abs() / 100, None, None)
+    x = seeded(3, wide)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True, dynamic=False)(x), layer(x))
+
+
 @pytest.mark.parametrize("layer", ["fp32, packed", "bf16", "int8"], indirect=True)
 @pytest.mark.parametrize("tokens", [1, 3, 300])
 @torch.inference_mode()
