@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from benchsuite.errors import UsageError
@@ -20,6 +22,12 @@ def resolve_device(name: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use --device cpu")
     return name
+
+
+@functools.cache
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles (Intel's AMX): of two signed operands, and the one on the right reordered."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def synchronize(device: torch.device) -> None:

@@ -10,7 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 4  # six are as fast within noise, two, eight and twelve slower: more places than a processor foresees
+from benchsuite.device import has_amx
+
+# On AMD (Zen 4) four to six: two, eight and twelve are slower, more places than it foresees. On Intel with AMX eight to
+# twelve: four and six are slower there, measured before codes were made outside of the loop.
+ROWS_AT_ONCE = 12 if has_amx() else 4
 
 
 def is_compiled_token(x: Tensor, in_features: int) -> bool:

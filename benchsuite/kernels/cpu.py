@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchsuite.device import has_amx
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
-from benchsuite.quant.products import has_amx, int8_is_exact, int8_matmul, quantize_activations
+from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens

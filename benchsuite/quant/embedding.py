@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from benchsuite.device import has_amx
 from benchsuite.quant.grids import Absmax
-from benchsuite.quant.products import has_amx, int8_matmul, quantize_activations
+from benchsuite.quant.products import int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
 
 GRID = Absmax(bits=8, group="row")

@@ -96,12 +96,6 @@ def int8_is_exact() -> bool:
     return bool((torch._int_mm(extreme, extreme.t()) == 64 * _INT8_MAX**2).all())
 
 
-@functools.cache
-def has_amx() -> bool:
-    """Whether this CPU multiplies tiles (Intel's AMX): of two signed operands, and the one on the right reordered."""
-    return bool(torch.cpu._is_amx_tile_supported())
-
-
 def _int8_matmul_in_float32(x: Tensor, weight: Tensor) -> Tensor:
     sums = torch.zeros(x.shape[0], weight.shape[0], dtype=torch.int32)
     for a, b in zip(torch.split(x, _EXACT_TERMS, dim=1), torch.split(weight, _EXACT_TERMS, dim=1), strict=True):
