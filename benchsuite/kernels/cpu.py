@@ -241,11 +241,13 @@ class Int8Linear(nn.Module):
         """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
         if self.is_packed:
-            torch.mul(_onednn_int8_linear(codes, None, *self._held, None, "none", ""), scale, out=out)
+            y = _onednn_int8_linear(codes, None, *self._held, None, "none", "")
         else:
-            torch.mul(int8_matmul(codes, self.codes), self.scale, out=out).mul_(scale)
-        if self.bias is not None:
-            out += self.bias
+            y = int8_matmul(codes, self.codes) * self.scale
+        if self.bias is None:
+            torch.mul(y, scale, out=out)
+        else:
+            torch.addcmul(self.bias, y, scale, out=out)
         name, algorithm = self.post
         if name == "gelu":
             torch.ops.aten.gelu_(out, approximate=algorithm)
