@@ -3,7 +3,8 @@
 `extra_info["benchsuite"]` of a benchmark in pytest-benchmark's JSON is one record:
 
     {"schema": 1, "status": "passed" | "skipped" | "failed", "reason": str,
-     "cell": {"question", "model", "precision", "dataset", "engine", "attention", "batch_size", "device", "limit"},
+     "cell": {"question", "model", "precision", "dataset", "engine", "attention", "batch_size", "device", "limit",
+              "options"},
      "metrics": {name: {"value", "unit", "better", "interval", "n", "evidence"}},
      "fingerprints": {"weights", "tokenizer", "data", "protocol"},
      "protocol": {…}, "coverage": {…}, "kernels": {…}, "machine": {…}, "samples": [{…}], "excluded": {reason: count},
@@ -15,7 +16,8 @@ Evidence is what a paired test needs, so that two files can be compared without 
     {"kind": "windows", "log_likelihood": base64 float64, "tokens": base64 int64,
                         "cluster": base64 int64}      one sum a window; `tokens` is what it is divided by; `cluster` the
                                                       document that a window belongs to
-    {"kind": "values",  "values": base64 float64, "cluster": base64 int64}   one figure an item (KL, F1 …)
+    {"kind": "values",  "values": base64 float64, "cluster": base64 int64,
+                        "sizes": base64 int64 or null}            one figure an item (KL, F1 …), and its weight
     {"kind": "rounds",  "seconds": base64 float64, "work": number}           one time a round; value = work / median
 
 All arrays are little-endian. No NaN, no infinity.
@@ -61,10 +63,11 @@ class Windows:
 
 @dataclass(frozen=True)
 class Values:
-    """One figure an item; `cluster` says which items belong together."""
+    """One figure an item; `cluster` says which items belong together, `sizes` how much each weighs in the mean."""
 
     values: NDArray[np.float64]  # (n,)
     cluster: NDArray[np.int64]  # (n,)
+    sizes: NDArray[np.int64] | None = None  # (n,) tokens that a figure is the mean of; None: all weigh the same
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,10 @@ class Cell:
             self.device, *(f"{name}={value}" for name, value in self.options),
         )  # fmt: skip
 
+    def to_json(self) -> dict[str, Any]:
+        """The cell as plain JSON values."""
+        return {**vars(self), "options": dict(self.options)}
+
     def label(self) -> str:
         """A short name for people: `perplexity tiny-fp32-prose`; options other than the usual ones follow."""
         usual = {"engine": "native", "attention": "sdpa"}
@@ -150,7 +157,7 @@ def to_json(record: Record) -> dict[str, Any]:
         "schema": SCHEMA,
         "status": record.status,
         "reason": record.reason,
-        "cell": {**vars(record.cell), "options": dict(record.cell.options)},
+        "cell": record.cell.to_json(),
         "metrics": {name: _metric_to_json(name, metric) for name, metric in record.metrics.items()},
         "fingerprints": dict(record.fingerprints),
         "protocol": dict(record.protocol),
@@ -188,7 +195,7 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
             excluded=dict(data["excluded"]),
             details=dict(data.get("details", {})),  # older files have none
         )
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}") from error
 
 
@@ -218,7 +225,12 @@ def _evidence_to_json(name: str, evidence: Evidence) -> dict[str, Any]:
             "cluster": _integers(evidence.cluster),
         }
     if isinstance(evidence, Values):
-        return {"kind": "values", "values": _floats(name, evidence.values), "cluster": _integers(evidence.cluster)}
+        return {
+            "kind": "values",
+            "values": _floats(name, evidence.values),
+            "cluster": _integers(evidence.cluster),
+            "sizes": None if evidence.sizes is None else _integers(evidence.sizes),
+        }
     return {"kind": "rounds", "seconds": _floats(name, evidence.seconds), "work": float(evidence.work)}
 
 
@@ -252,12 +264,20 @@ def _evidence_from_json(data: Mapping[str, Any]) -> Evidence:
             raise ValueError("window arrays of different lengths")
         return windows
     if kind == "values":
-        values = Values(_array(data["values"], "<f8"), _array(data["cluster"], "<i8"))
-        if len(values.values) != len(values.cluster):
+        sizes = data.get("sizes")  # older files have none
+        values = Values(
+            _array(data["values"], "<f8"),
+            _array(data["cluster"], "<i8"),
+            None if sizes is None else _array(sizes, "<i8"),
+        )
+        if len({len(array) for array in vars(values).values() if array is not None}) > 1:
             raise ValueError("value arrays of different lengths")
         return values
     if kind == "rounds":
-        return Rounds(_array(data["seconds"], "<f8"), float(data["work"]))
+        rounds = Rounds(_array(data["seconds"], "<f8"), float(data["work"]))
+        if not rounds.seconds.size or rounds.seconds.min() <= 0 or not 0 < rounds.work < math.inf:
+            raise ValueError("rounds of no time or of no work")
+        return rounds
     raise ValueError(f"unknown kind of evidence {kind!r}")
 
 

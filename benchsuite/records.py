@@ -37,7 +37,10 @@ def read_records(path: Path | str) -> list[Record]:
         if KEY in _table(benchmark, "extra_info")
     ]
     # cells that were skipped or failed have no benchmark of their own
-    found += [from_json(entry, f"{path}, {KEY}") for entry in _table(data, KEY).get("unmeasured") or ()]
+    unmeasured = _table(data, KEY).get("unmeasured") or []
+    if not isinstance(unmeasured, list):
+        raise FileFormatError(f"{path}: its `unmeasured` is no list of records")
+    found += [from_json(entry, f"{path}, {KEY}") for entry in unmeasured]
     if not found:
         raise FileFormatError(
             f"{path}: no record of benchsuite in its {len(benchmarks)} benchmarks; was it `pytest bench`?"

@@ -18,6 +18,7 @@ from benchsuite.record import KEY, Cell, Items, Metric, Record, Rounds, Values, 
 from benchsuite.records import read_records
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+TIMES = st.floats(0, exclude_min=True, allow_infinity=False)
 
 
 def arrays(values: list[float], dtype: str) -> Any:
@@ -33,7 +34,8 @@ def evidence(draw: st.DrawFn) -> Items | Windows | Values | Rounds:
         Items(arrays(draw(st.lists(st.booleans(), min_size=n, max_size=n)), "?")),
         Windows(floats, integers, integers[::-1].copy()),
         Values(floats, integers),
-        Rounds(floats, draw(FLOATS)),
+        Values(floats, integers, integers[::-1].copy()),
+        Rounds(arrays(draw(st.lists(TIMES, min_size=1, max_size=20)), "<f8"), draw(TIMES)),
     ]
     return draw(st.sampled_from(kinds))
 
@@ -86,6 +88,13 @@ def with_evidence(**evidence: Any) -> dict[str, Any]:
         (with_evidence(kind="items", bits="", n=9), "fewer outcomes"),
         (with_evidence(kind="rounds", seconds="%%", work=1), "base64"),
         (with_evidence(kind="dreams"), "dreams"),
+        (with_evidence(kind="values", values="", cluster="", sizes="AAAAAAAAAAA="), "different lengths"),
+        (with_evidence(kind="rounds", seconds="", work=1), "no time"),
+        (with_evidence(kind="rounds", seconds="AAAAAAAA8D8=", work=0), "no work"),
+        (
+            damage(metrics={"x": {"value": 1, "unit": "", "better": None, "n": 1, "evidence": None, "interval": [1]}}),
+            "not a whole record",
+        ),
     ],
 )
 def test_a_damaged_record_is_refused_with_its_place(data: dict[str, Any], message: str) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from benchsuite.data.examples import Task
 
-EVALUATIONS: dict[Task, str] = {
-    "lm": "benchsuite.evals.perplexity",
-    "exact-match": "benchsuite.evals.exact_match",
-    "classification": "benchsuite.evals.classification",
-    "instructions": "benchsuite.evals.instructions",
-}
-
 
 def evaluation_for(task: Task) -> Any:
     """The module that evaluates a task: `evaluate(model, examples, …)` and `work(model, examples, …)`."""
-    return importlib.import_module(EVALUATIONS[task])
+    from benchsuite.evals import classification, exact_match, instructions, perplexity
+
+    modules: dict[Task, Any] = {
+        "lm": perplexity,
+        "exact-match": exact_match,
+        "classification": classification,
+        "instructions": instructions,
+    }
+    return modules[task]

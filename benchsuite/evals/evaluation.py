@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchsuite.record import Better, Items, Metric, Values, Windows
-from benchsuite.stats.intervals import clustered_mean, mean_interval, perplexity_interval, proportion_interval
+from benchsuite.stats.intervals import mean_interval, perplexity_interval, proportion_interval
 
 Progress = Callable[[int, int], None]  # (done, of how many)
 SAMPLES = 3  # how many items a record shows
@@ -79,19 +79,21 @@ def mean_of_windows(
     figures: Sequence[NDArray[np.float64]], cluster: NDArray[np.int64], unit: str, better: Better
 ) -> Metric:
     """The mean of one figure a token over windows of tokens; the evidence is the mean of each window."""
-    sums, sizes = np.array([part.sum() for part in figures]), np.array([part.size for part in figures])
-    ends = clustered_mean(sums, sizes, cluster).interval()
-    interval = ends if all(map(math.isfinite, ends)) else None
-    return Metric(
-        float(sums.sum() / sizes.sum()), unit, better, interval, int(sizes.sum()), Values(sums / sizes, cluster)
-    )
+    values, sizes = np.array([part.mean() for part in figures]), np.array([part.size for part in figures])
+    interval, evidence = mean_interval(values, cluster, sizes), Values(values, cluster, sizes)
+    return Metric(float(np.average(values, weights=sizes)), unit, better, interval, int(sizes.sum()), evidence)
 
 
 def perplexity(windows: Windows, unit: str = "ppl") -> Metric:
-    """exp(-Σ log-likelihood / Σ tokens)."""
-    loss = _loss(windows)
+    """exp(-Σ log-likelihood / Σ tokens); infinite, which no record takes, where it `overflows`."""
+    value = math.inf if overflows(windows) else math.exp(_loss(windows))
     interval = perplexity_interval(windows.log_likelihood, windows.tokens, windows.cluster)
-    return Metric(math.exp(min(loss, 700.0)), unit, "lower", interval, int(windows.tokens.sum()), windows)
+    return Metric(value, unit, "lower", interval, int(windows.tokens.sum()), windows)
+
+
+def overflows(windows: Windows) -> bool:
+    """Whether the perplexity is beyond the largest number: a page without blanks is a single word."""
+    return _loss(windows) > 700
 
 
 def bits_per_byte(windows: Windows) -> Metric:

@@ -191,8 +191,8 @@ def _per_document(documents: Sequence[Document], totals: Sequence[float]) -> dic
     originals = [document.original or document.text for document in documents]
     words = evaluation.windows(totals, [len(re.split(r"\s+", original)) for original in originals])
     in_bytes = evaluation.windows(totals, [len(original.encode()) for original in originals])
-    return {
-        "word_perplexity": evaluation.perplexity(words, "ppl/word"),
+    per_word = {} if evaluation.overflows(words) else {"word_perplexity": evaluation.perplexity(words, "ppl/word")}
+    return per_word | {
         "byte_perplexity": evaluation.perplexity(in_bytes, "ppl/byte"),
         "bits_per_byte": evaluation.bits_per_byte(in_bytes),
     }

@@ -47,7 +47,7 @@ def sliding(tokens: int, context: int, stride: int) -> list[Window]:
 def second_halves(tokens: int, context: int) -> list[Window]:
     """The windows of llama.cpp's `llama-perplexity`: whole disjoint ones, of which the second half is scored.
 
-    Its first scored token is the one behind the middle: `context - context // 2 - 1` of each window.
+    The first scored token is the second one behind the middle: `context - context // 2 - 1` of each window are scored.
 
     >>> second_halves(9, 4)
     [Window(begin=0, end=4, first=3), Window(begin=4, end=8, first=7)]

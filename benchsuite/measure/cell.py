@@ -29,9 +29,7 @@ from benchsuite.record import Cell, Metric, Record, Rounds, protocol_fingerprint
 if TYPE_CHECKING:
     from benchsuite.engines import Engine
     from benchsuite.engines.source import Source
-    from benchsuite.evals.evaluation import Evaluation
-
-Progress = Callable[[int, int], None]
+    from benchsuite.evals.evaluation import Evaluation, Progress
 
 
 class Clock(Protocol):
@@ -59,8 +57,7 @@ class Measurement:
     def record(self) -> Record:
         """What was found, complete with the machine and the fingerprint of the protocol."""
         fingerprints = self.fingerprints | {"protocol": protocol_fingerprint(self.protocol)}
-        values = {name.name: getattr(self, name.name) for name in dataclasses.fields(self)}
-        return Record(**{**values, "fingerprints": fingerprints}, machine=describe_machine(self.cell.device))
+        return Record(**{**vars(self), "fingerprints": fingerprints}, machine=describe_machine(self.cell.device))
 
     def identify(self, loaded: Loaded, examples: Examples | None = None) -> None:
         """Fingerprints, coverage, exact size and a sample of text of what is measured."""
@@ -151,6 +148,8 @@ class Measurement:
         except UnavailableError as error:
             self.reason = f"peak memory was not measured: {error}"  # what was measured before is kept
             return
+        if peak.works:
+            self.details["one_process"] = [f"{dataset or 'generation'} ×{batch}" for dataset, batch in peak.works]
         self.metrics |= {
             "peak_memory_bytes": Metric(peak.process_bytes, "B", "lower"),
             "working_memory_bytes": Metric(peak.working_bytes, "B", "lower"),

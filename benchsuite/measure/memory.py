@@ -55,6 +55,7 @@ class Peak:
 
     process_bytes: int
     working_bytes: int
+    works: tuple[Work, ...] = ()  # all that this process did, one after the other: each leaves something behind
 
 
 def peaks_of_fresh_process(job: Job) -> dict[Work, Peak | str]:
@@ -64,8 +65,7 @@ def peaks_of_fresh_process(job: Job) -> dict[Work, Peak | str]:
     """
     answer = answer_of_fresh_process("benchsuite.measure.memory", asdict(job))
     peaks = [
-        found if isinstance(found, str) else Peak(process_bytes=answer["process"], working_bytes=found)
-        for found in answer["working"]
+        found if isinstance(found, str) else Peak(answer["process"], found, job.works) for found in answer["working"]
     ]
     return dict(zip(job.works, peaks, strict=True))
 

@@ -43,7 +43,7 @@ def history_to_json(series: Sequence[Series]) -> dict[str, Any]:
         "schema": SCHEMA,
         "series": [
             {
-                "cell": {**vars(one.cell), "options": dict(one.cell.options)},
+                "cell": one.cell.to_json(),
                 "label": cell_name(one.cell),
                 "metric": one.metric,
                 "unit": one.unit,

@@ -249,7 +249,7 @@ def _fitting(opening: str, lines: Sequence[str], room: int) -> str:
 def _verdict_to_json(verdict: Verdict) -> dict[str, Any]:
     base, head = verdict.base, verdict.head
     return {
-        "cell": {**vars(verdict.cell), "options": dict(verdict.cell.options)},
+        "cell": verdict.cell.to_json(),
         "label": cell_name(verdict.cell),
         "metric": verdict.metric,
         "verdict": verdict.outcome,

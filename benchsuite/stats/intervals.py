@@ -75,24 +75,28 @@ def clustered_mean(sums: ArrayLike, sizes: ArrayLike, cluster: ArrayLike | None 
     return ClusteredMean(mean, error, max(effective - 1, 1.0))
 
 
-def mean_interval(values: ArrayLike, cluster: ArrayLike | None = None, level: float = 0.95) -> Interval | None:
-    """Interval for the mean of `values` (n,), items of one `cluster` (n,) being dependent; None for a single cluster.
+def mean_interval(
+    values: ArrayLike, cluster: ArrayLike | None = None, sizes: ArrayLike | None = None, level: float = 0.95
+) -> Interval | None:
+    """Interval for the mean of `values` (n,), weighted by `sizes` (n,), items of one `cluster` (n,) being dependent.
 
-    See `clustered_mean` for the method and its limits.
+    None where the clusters say nothing of their spread: a single one, or all equal. See `clustered_mean` for the method
+    and its limits.
     """
     values = np.asarray(values, dtype=np.float64)
-    return _finite(clustered_mean(values, np.ones_like(values), cluster).interval(level))
+    weights = np.ones_like(values) if sizes is None else np.asarray(sizes, dtype=np.float64)
+    return _known(clustered_mean(values * weights, weights, cluster).interval(level))
 
 
 def perplexity_interval(
     log_likelihood: ArrayLike, tokens: ArrayLike, cluster: ArrayLike | None = None, level: float = 0.95
 ) -> Interval | None:
-    """Interval for exp(-Σ log_likelihood / Σ tokens), nats; None for a single cluster.
+    """Interval for exp(-Σ log_likelihood / Σ tokens), nats; None as in `mean_interval`.
 
     `log_likelihood` (n,) sums, `tokens` (n,) the units that each is divided by, `cluster` (n,) the document of each.
     """
     nll = -np.asarray(log_likelihood, dtype=np.float64)
-    ends = _finite(clustered_mean(nll, tokens, cluster).interval(level))
+    ends = _known(clustered_mean(nll, tokens, cluster).interval(level))
     if ends is None or ends[1] > 700:  # exp() would overflow: two documents, say, that have nothing in common
         return None
     return math.exp(ends[0]), math.exp(ends[1])
@@ -108,5 +112,5 @@ def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval
     return low, high
 
 
-def _finite(ends: Interval) -> Interval | None:
-    return ends if math.isfinite(ends[0]) and math.isfinite(ends[1]) else None
+def _known(ends: Interval) -> Interval | None:
+    return ends if math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] < ends[1] else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,10 +13,15 @@ from benchsuite.stats.effects import Interval, invert
 from benchsuite.stats.intervals import ClusteredMean, clustered_mean
 
 
-def mean_difference(base: ArrayLike, head: ArrayLike, cluster: ArrayLike | None = None) -> ClusteredMean:
-    """The effect mean(head) - mean(base) over n items in both, items of one `cluster` (n,) being dependent."""
+def mean_difference(
+    base: ArrayLike, head: ArrayLike, cluster: ArrayLike | None = None, sizes: ArrayLike | None = None
+) -> ClusteredMean:
+    """The effect mean(head) - mean(base) over n items in both, weighted by `sizes` (n,), items of one `cluster` (n,)
+    being dependent.
+    """
     difference = np.asarray(head, dtype=np.float64) - np.asarray(base, dtype=np.float64)
-    return clustered_mean(difference, np.ones_like(difference), cluster)
+    weights = np.ones_like(difference) if sizes is None else np.asarray(sizes, dtype=np.float64)
+    return _change(difference * weights, weights, cluster)
 
 
 def loss_difference(
@@ -28,7 +33,18 @@ def loss_difference(
     ln(PPL(Q)/PPL(base)) of llama.cpp, with documents in place of independent tokens.
     """
     loss = np.asarray(base_log_likelihood, dtype=np.float64) - np.asarray(head_log_likelihood, dtype=np.float64)
-    return clustered_mean(loss, tokens, cluster)
+    return _change(loss, tokens, cluster)
+
+
+def _change(sums: ArrayLike, sizes: ArrayLike, cluster: ArrayLike | None) -> ClusteredMean:
+    """The mean of differences. Where all clusters moved by the same amount, which says nothing of their spread, it is
+    as sure as the exact sign test is: n clusters of one sign have a one-sided p-value of 2**-n.
+    """
+    found = clustered_mean(sums, sizes, cluster)
+    if found.value == 0 or found.standard_error > 0:
+        return found
+    t = -float(special.stdtrit(found.df, 0.5 ** (found.df + 1)))
+    return replace(found, standard_error=abs(found.value) / t)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from benchsuite.device import synchronize
 from benchsuite.errors import NumericalError
 from benchsuite.evals import evaluation
 from benchsuite.evals.classification import report
+from benchsuite.evals.evaluation import Progress
 from benchsuite.files import atomic_write, write_json
 from benchsuite.measure.machine import describe_machine
 from benchsuite.models.language_model import batches
@@ -37,7 +37,6 @@ from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
 from benchsuite.training.start import Start
 
-Progress = Callable[[int, int], None]
 DEFAULTS = Settings(batch_size=16, epochs=3, context=128, weight_decay=0.01)
 
 
@@ -127,7 +126,7 @@ def run(
         for name, features in (("train", rows), ("test", test))
         for reason, count in features.excluded.items()
     }
-    record = record_of(start, found, splits.test, settings.qat or "fp32")
+    record = record_of(start, found, splits.test, settings.qat or "fp32", settings.batch_size)
     record = replace(
         record,
         metrics={**record.metrics, **{name: Metric(loss, "nats", "lower") for name, loss in losses.items()}},
@@ -183,7 +182,7 @@ def classify(
     )
 
 
-def record_of(start: Start, found: Classified, test: Examples, precision: str) -> Record:
+def record_of(start: Start, found: Classified, test: Examples, precision: str, batch_size: int) -> Record:
     """What was found, as a record that can be compared with any other of the same texts."""
     device = str(next(start.module.parameters()).device.type)
     return Record(
@@ -193,6 +192,7 @@ def record_of(start: Start, found: Classified, test: Examples, precision: str) -
             precision,
             test.dataset,
             engine="transformers",
+            batch_size=batch_size,
             device=device,
             limit=test.limited,
         ),

@@ -41,7 +41,7 @@ class Distillation:
             raise UsageError(f"the share of the soft loss is {self.soft}; a number from 0 to 1 was wanted")
 
 
-def every_other_layer(teacher: Start, layers: int) -> Start:
+def evenly_spaced(teacher: Start, layers: int) -> Start:
     """A student of `layers` blocks, copied from evenly spaced ones of the teacher, with all else of the teacher.
 
     The first and the last block are among them: 6 of 12 are 0, 2, 4, 7, 9 and 11, as in DistilGPT-2 (Sanh et al. 2019).
@@ -140,7 +140,10 @@ def run(
         rows = class_features(splits.test, teacher.encode, context=settings.context).rows
         pad = int(teacher.tokenizer.pad_token_id)
         found = classify.classify(teacher.module, rows, splits.test, pad=pad, batch_size=settings.batch_size)
-        both = {"teacher": classify.record_of(teacher, found, splits.test, "fp32"), "student": record}
+        both = {
+            "teacher": classify.record_of(teacher, found, splits.test, "fp32", settings.batch_size),
+            "student": record,
+        }
         write_summary(both, "teacher", directory)
     return record
 
@@ -155,4 +158,4 @@ def _pair(teacher: str, student: str | int, labels: tuple[str, ...], settings: S
     if labels and not is_classifier(teacher):
         raise UsageError(f"the teacher {teacher} has no classification head; fine-tune it first: benchsuite finetune")
     learned = load(teacher)
-    return learned, every_other_layer(learned, student) if isinstance(student, int) else load(student)
+    return learned, evenly_spaced(learned, student) if isinstance(student, int) else load(student)

@@ -74,7 +74,7 @@ def run(
     device = resolve_device(settings.device)
     record = Record(
         cell=Cell("instructions" if task == "instructions" else "training", start.name, settings.qat or "fp32",
-                  splits.test.dataset, device=device, limit=splits.test.limited),
+                  splits.test.dataset, batch_size=settings.batch_size, device=device, limit=splits.test.limited),
         metrics={name: Metric(loss, "nats", "lower") for name, loss in losses.items()}
         | {"weight_bytes": Metric(size_bytes(start.module), "B", "lower")},
         protocol={"settings": settings.to_json(), "answer_only": answer_only, "training_s": trained.seconds},
@@ -123,7 +123,12 @@ def _answered(
     atomic_write(directory / "answers.md", _table(found.items))
     record = replace(
         record,
-        metrics={**record.metrics, **found.metrics, "inference_tokens_per_s": speed},
+        metrics={
+            **record.metrics,
+            **found.metrics,
+            "inference_tokens_per_s": speed,
+            "weight_bytes": Metric(size_bytes(model.module), "B", "lower"),  # of what answered
+        },
         protocol={**record.protocol, **found.protocol},
         fingerprints={
             "weights": model.fingerprint,

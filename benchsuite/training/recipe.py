@@ -189,7 +189,7 @@ def _bnb_start(recipe: Recipe, name: str) -> Start:
 
 def _measured(recipe: Recipe, start: Start, precision: str) -> tuple[Record, str]:
     """The record and the report of a classifier on the test split."""
-    test = recipe.splits.test
+    test, batch_size = recipe.splits.test, recipe.settings.batch_size
     rows = class_features(test, start.encode, context=recipe.settings.context).rows
     with bar(f"testing {precision}") as progress:
         found = classify.classify(
@@ -197,10 +197,10 @@ def _measured(recipe: Recipe, start: Start, precision: str) -> tuple[Record, str
             rows,
             test,
             pad=int(start.tokenizer.pad_token_id),
-            batch_size=recipe.settings.batch_size,
+            batch_size=batch_size,
             progress=progress,
         )
-    return classify.record_of(replace(start, name=recipe.name), found, test, precision), found.text()
+    return classify.record_of(replace(start, name=recipe.name), found, test, precision, batch_size), found.text()
 
 
 def _with_weights(record: Record, directory: Path) -> Record:

@@ -104,16 +104,15 @@ class Budgets:
     def check_used(self, records: Iterable[Record]) -> None:
         """Raise UsageError for a rule of the command line that fits no metric: a misspelt gate gates nothing."""
         metrics = [
-            (name, metric_class(name, metric), record.cell)
-            for record in records
-            for name, metric in record.metrics.items()
-        ]
+            (name, metric, record.cell) for record in records for name, metric in record.metrics.items()
+        ]  # those without a good direction, which nothing gates, are known by name
+        gated = [(name, metric_class(name, metric), cell) for name, metric, cell in metrics if metric.better]
         for rule in self.layers[0]:
-            if not any(rule.breadth(*metric) for metric in metrics):
+            if not any(rule.breadth(*metric) for metric in gated):
                 names = sorted({name for name, _, _ in metrics} | DEFAULTS.keys())
                 if rule.metric not in names:
                     raise UnknownNameError("metric in --budget", rule.metric, names)
-                where = f"@{rule.where}: no cell or dataset" if rule.where else ": no metric"
+                where = f"@{rule.where}: no cell or dataset" if rule.where else ": no metric that can get worse"
                 raise UsageError(f"--budget {rule.metric}{where} of this comparison fits")
 
 

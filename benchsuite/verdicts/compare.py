@@ -119,7 +119,7 @@ def _compare_cells(base: Record | None, head: Record | None, policy: Policy) -> 
 
 
 def _compare_metrics(base: Record, head: Record, policy: Policy) -> Iterator[Verdict | Test]:
-    machine, other_machine = (str(record.machine.get("fingerprint", "")) for record in (base, head))
+    machine = str(base.machine.get("fingerprint", ""))
     floor = policy.noise(machine) if machine else None
     gated = _gated(base, policy.budgets) | _gated(head, policy.budgets)
     same_outputs = _same_outputs(base, head)
@@ -129,10 +129,10 @@ def _compare_metrics(base: Record, head: Record, policy: Policy) -> Iterator[Ver
             if name in gated:
                 side = "HEAD" if other is None else "BASE"
                 yield Verdict(base.cell, name, "missing", f"not measured in {side}", base=one, head=other)
-        elif metric_class(name, one) in ("speed", "memory") and (machine != other_machine or not machine):
+        elif reason := _measured_otherwise(name, base, head):
             named = policy.budgets.names(name, one, base.cell)  # a gate that was asked for does not pass in silence
             outcome: Outcome = "not comparable" if named else "not compared"
-            yield Verdict(base.cell, name, outcome, _differing_machine(base, head), base=one, head=other)
+            yield Verdict(base.cell, name, outcome, reason, base=one, head=other)
         else:
             noise = floor.between(base.cell, name) if floor else None
             budget = policy.budgets.amount(name, one, base.cell)
@@ -191,27 +191,38 @@ def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict], alpha: float) -> 
             f"after the correction for {len(gated):,} gated tests no speed of so few rounds can be told to be worse; "
             "compare fewer cells, or collect more rounds (`benchsuite ab`)"
         )
-    if apart := [verdict for verdict in verdicts if verdict.outcome == "not compared"]:
-        notes.append(f"speed and memory are not compared: {apart[0].reason}")
-    return notes
+    apart = dict.fromkeys(verdict.reason for verdict in verdicts if verdict.outcome == "not compared")
+    return [*notes, *apart]
 
 
 def _same_outputs(base: Record, head: Record) -> bool:
     """Whether every likelihood, score and outcome is equal to the last bit: then the model did the same, for sure."""
-    names = dict.fromkeys((*base.metrics, *head.metrics))
-    pairs = [(base.metrics.get(name), head.metrics.get(name)) for name in names]
+    names = [name for name in base.metrics if name in head.metrics]
+    pairs = [(base.metrics[name], head.metrics[name]) for name in names]
     return all(
-        one is not None and other is not None and same_evidence(one, other)
+        same_evidence(one, other)
         for one, other in pairs
-        if not any(metric and isinstance(metric.evidence, Rounds | None) for metric in (one, other))
+        if not any(isinstance(metric.evidence, Rounds | None) for metric in (one, other))
     )
 
 
+def _measured_otherwise(name: str, base: Record, head: Record) -> str:
+    """Why the speed or the memory of the two sides does not compare; empty where it does."""
+    kind = metric_class(name, base.metrics[name])
+    if kind in ("speed", "memory") and (reason := _differing_machine(base, head)):
+        return f"speed and memory are not compared: {reason}"
+    if kind == "memory" and base.details.get("one_process") != head.details.get("one_process"):
+        return "memory is not compared: the process that measured it did other work besides on each side"
+    return ""
+
+
 def _differing_machine(base: Record, head: Record) -> str:
-    """Which parts of the two machines differ, and how."""
+    """Which parts of the two machines differ, and how; empty where none does."""
     one, other = base.machine, head.machine
-    if not one or not other:
+    if not one.get("fingerprint") or not other.get("fingerprint"):
         return "a side does not say what machine it was measured on"
+    if one["fingerprint"] == other["fingerprint"]:
+        return ""
     keys = [key for key in dict.fromkeys((*one, *other)) if key not in ("fingerprint", "memory_bytes", "libraries")]
     differing = [f"{key} {one.get(key)} and {other.get(key)}" for key in keys if one.get(key) != other.get(key)]
     return f"the machine differs: {'; '.join(differing) or 'its fingerprint'}"

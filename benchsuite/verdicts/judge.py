@@ -24,10 +24,13 @@ from benchsuite.verdicts.budgets import Amount, metric_class
 from benchsuite.verdicts.names import cell_name
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from benchsuite.stats import Effect, Interval, RunNoise
 
 Outcome = Literal["better", "same", "worse", "cannot tell", "not gated", "not compared", "not comparable", "missing"]
 TIMED = ("s", "tok/s", "samples/s", "FLOP/s")  # units of figures that are never exact
+SHARES = ("share", "F1")  # units of figures between 0 and 1
 FEWEST_ROUNDS = 8  # a side: with fewer, the exact test cannot pass a correction for many cells
 
 
@@ -118,13 +121,14 @@ def judge(
     if reason := _cannot_be_paired(base, head):
         return replace(verdict, outcome="not comparable", reason=reason)
     if base.evidence is None or head.evidence is None:
-        if noise is not None and metric_class(name, base) == "memory" and min(base.value, head.value) > 0:
-            return Test(cell, name, base, head, budget, _gauged_effect(base, head, noise), True, noise)
+        known = noise if noise and noise.standard_deviation else None  # runs that were all equal tell no spread
+        if known and metric_class(name, base) == "memory" and min(base.value, head.value) > 0:
+            return Test(cell, name, base, head, budget, _gauged_effect(base, head, known), True, known)
         return _exact(verdict, base, head)
     effect, ratio = _effect(base, head, noise)
     if same_evidence(base, head):
-        certain = same_outputs or isinstance(base.evidence, Rounds | Windows)
-        return Test(cell, name, base, head, budget, _no_effect() if certain else _no_flip(base), ratio)
+        may_flip = not same_outputs and (isinstance(base.evidence, Items) or base.unit in SHARES)
+        return Test(cell, name, base, head, budget, _no_flip(base) if may_flip else _no_effect(), ratio)
     if isinstance(base.evidence, Rounds) and isinstance(head.evidence, Rounds):
         fewest = min(len(base.evidence.seconds), len(head.evidence.seconds))
         if fewest < FEWEST_ROUNDS:
@@ -201,7 +205,7 @@ def _effect(base: Metric, head: Metric, noise: RunNoise | None) -> tuple[Effect,
     if isinstance(one, Items) and isinstance(other, Items):
         return stats.paired_proportion(one.outcomes, other.outcomes), False
     if isinstance(one, Values) and isinstance(other, Values):
-        return stats.mean_difference(one.values, other.values, one.cluster), False
+        return stats.mean_difference(one.values, other.values, one.cluster, one.sizes), False
     if isinstance(one, Rounds) and isinstance(other, Rounds):
         figures = [rounds.seconds / rounds.work for rounds in (one, other)]
         if base.better == "higher":
@@ -246,8 +250,9 @@ def _cannot_be_paired(base: Metric, head: Metric) -> str:
         return f"the unit differs: {base.unit}, {base.better} is better, and {head.unit}, {head.better} is better"
     if isinstance(one, Items) and isinstance(other, Items) and len(one.outcomes) != len(other.outcomes):
         return f"{len(one.outcomes)} items and {len(other.outcomes)} items do not pair"
-    if isinstance(one, Values) and isinstance(other, Values) and not np.array_equal(one.cluster, other.cluster):
-        return "the items of the two sides do not pair"
+    if isinstance(one, Values) and isinstance(other, Values):
+        same = np.array_equal(one.cluster, other.cluster) and _equal(one.sizes, other.sizes)
+        return "" if same else "the items of the two sides do not pair"
     if isinstance(one, Windows) and isinstance(other, Windows):
         same = np.array_equal(one.tokens, other.tokens) and np.array_equal(one.cluster, other.cluster)
         return "" if same else "the windows of the two sides do not pair"
@@ -259,7 +264,13 @@ def same_evidence(base: Metric, head: Metric) -> bool:
     if type(base.evidence) is not type(head.evidence) or base.evidence is None:
         return False
     one, other = vars(base.evidence), vars(head.evidence)
-    return all(np.array_equal(one[name], other[name]) for name in one)
+    return all(_equal(one[name], other[name]) for name in one)
+
+
+def _equal(one: ArrayLike | None, other: ArrayLike | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _what_is_missing(test: Test, loss: float, ends: Interval, alpha: float) -> str:
@@ -275,6 +286,8 @@ def _what_is_missing(test: Test, loss: float, ends: Interval, alpha: float) -> s
     distance, noise = abs(test.margin - loss), 0.0
     if test.noise and test.noise.standard_deviation:
         noise = test.noise.standard_deviation * float(special.stdtrit(test.noise.df, 1 - alpha / 2))
+    if distance == 0:
+        return f"the change is the budget itself; more {unit}s are needed"
     if distance <= noise:
         return (
             f"the machine's noise of ±{100 * math.expm1(noise):.1f} % hides it; more runs are needed (`benchsuite ab`)"

@@ -58,8 +58,13 @@ def noise_path(machine: str) -> Path:
 
 
 def write_noise(floor: NoiseFloor) -> Path:
-    """Keep a noise floor; returns where."""
-    spreads = {name: asdict(spread) for name, spread in floor.spreads.items()}
+    """Keep a noise floor, and what was known of other kinds of measurement; returns where."""
+    try:
+        known = read_noise(floor.machine)
+    except FileFormatError:  # a damaged file is replaced
+        known = None
+    kept = {**(known.spreads if known else {}), **floor.spreads}
+    spreads = {name: asdict(spread) for name, spread in kept.items()}
     return write_json(noise_path(floor.machine), {"schema": SCHEMA, "machine": floor.machine, "spreads": spreads})
 
 

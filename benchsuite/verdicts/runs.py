@@ -57,7 +57,8 @@ class Side:
         except OSError as error:
             raise UsageError(f"{self.python} cannot be run: {error.strerror}; name a Python interpreter") from error
         if done.returncode:
-            raise UsageError(f"{self.python} is no Python that works: {done.stderr.strip().splitlines()[-1:]}")
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UsageError(f"{self.python} is no Python that works: {last}")
         origins: dict[str, str] = json.loads(done.stdout)
         return origins
 

@@ -102,9 +102,15 @@ def test_the_standard_error_is_the_delete_one_document_jackknife(documents: int,
     assert clustered_mean(sums, sizes, cluster).standard_error == pytest.approx(expected, rel=1e-6)
 
 
-def test_one_document_has_no_interval_and_equal_documents_have_an_empty_one() -> None:
+def test_one_document_has_no_interval_and_neither_have_equal_ones() -> None:
     assert mean_interval([1.0, 2.0], [7, 7]) is None
-    assert perplexity_interval([-10.0, -20.0], [5, 10], [1, 2]) == (math.exp(2), math.exp(2))
+    assert mean_interval([0.0] * 4) is None
+    assert perplexity_interval([-10.0, -20.0], [5, 10], [1, 2]) is None
+
+
+def test_a_weighted_mean_is_that_of_its_parts() -> None:
+    parts = mean_interval([1.0, 2.0, 2.0, 5.0], [0, 1, 1, 2])
+    assert mean_interval([1.0, 2.0, 5.0], [0, 1, 2], [1, 2, 1]) == pytest.approx(parts)
 
 
 def test_what_has_no_mean_is_refused() -> None:

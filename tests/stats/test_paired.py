@@ -127,3 +127,13 @@ def test_one_document_can_show_nothing() -> None:
     effect = loss_difference([-10.0, -20.0], [-11.0, -22.0], [5, 5], [1, 1])
     assert effect.interval() == (-math.inf, math.inf)
     assert two_sided(effect) == 1.0
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 40, 2000])
+def test_items_that_all_moved_by_the_same_are_as_sure_as_their_signs(n: int) -> None:
+    effect = mean_difference(np.zeros(n), np.ones(n))
+    assert two_sided(effect) == pytest.approx(2 * 0.5**n, rel=1e-6)
+    assert effect.p_at_least(0.0) == pytest.approx(1 - 0.5**n)
+    low, high = effect.interval()
+    assert (low <= 0 <= high) == (n < 6)
+    assert two_sided(loss_difference(np.zeros(n), -np.ones(n), np.ones(n))) == pytest.approx(2 * 0.5**n, rel=1e-6)

@@ -12,7 +12,7 @@ from torch import nn
 
 from benchsuite.errors import UsageError
 from benchsuite.training import classify, distill
-from benchsuite.training.distill import Distillation, SoftTargets, chosen_layers, every_other_layer, soft_divergence
+from benchsuite.training.distill import Distillation, SoftTargets, chosen_layers, evenly_spaced, soft_divergence
 from benchsuite.training.settings import Settings
 from benchsuite.training.start import causal, classifier
 
@@ -33,14 +33,14 @@ def test_chosen_layers_are_in_order_and_differ(teacher, student):
 
 def test_a_student_of_all_layers_is_its_teacher(two_layers):
     teacher = causal(str(two_layers))
-    student = every_other_layer(teacher, 2)
+    student = evenly_spaced(teacher, 2)
     ids = torch.arange(9)[None]
     assert torch.equal(student.module.eval()(ids).logits, teacher.module.eval()(ids).logits)
 
 
 def test_a_student_of_one_layer_begins_with_the_first_and_all_else_of_its_teacher(two_layers):
     teacher = causal(str(two_layers))
-    student = every_other_layer(teacher, 1)
+    student = evenly_spaced(teacher, 1)
     assert len(student.module.transformer.h) == student.module.config.n_layer == 1
     held = student.module.state_dict()
     assert all(torch.equal(tensor, teacher.module.state_dict()[name]) for name, tensor in held.items())
@@ -48,7 +48,7 @@ def test_a_student_of_one_layer_begins_with_the_first_and_all_else_of_its_teache
 
 def test_more_layers_than_the_teacher_has_are_a_usage_error(two_layers):
     with pytest.raises(UsageError, match="a student of 3 layers; its teacher two-layers has 2"):
-        every_other_layer(causal(str(two_layers)), 3)
+        evenly_spaced(causal(str(two_layers)), 3)
 
 
 @given(st.floats(0.5, 8), st.integers(1, 5))

@@ -95,3 +95,6 @@ def test_a_budget_that_gates_nothing_is_a_usage_error_with_the_nearest_name() ->
         make_budgets(["perplexty=1%"]).check_used([record])
     with pytest.raises(UsageError, match="no cell or dataset"):
         make_budgets(["perplexity@stories=1%"]).check_used([record])
+    spread = Record(CELL, {"batch_latency_std_s": Metric(1.0, "s", None)})
+    with pytest.raises(UsageError, match="no metric that can get worse"):
+        make_budgets(["batch_latency_std_s=1%"]).check_used([spread])

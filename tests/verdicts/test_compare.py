@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchsuite.errors import FileFormatError
-from benchsuite.record import Metric, Record, Rounds
+from benchsuite.evals.evaluation import mean_of_windows, share
+from benchsuite.record import Cell, Metric, Record, Rounds
 from benchsuite.report.verdicts import message
 from benchsuite.verdicts.budgets import make_budgets
 from benchsuite.verdicts.compare import Comparison, Policy, compare, gate, read_side
@@ -357,3 +358,67 @@ def test_a_time_without_rounds_is_never_exact(make_run: MakeRun) -> None:
     latency = [verdict for verdict in verdicts if verdict.metric == "batch_latency_s"]
     assert {verdict.outcome for verdict in latency} == {"cannot tell"}
     assert "gate tokens_per_s" in latency[0].reason
+
+
+def test_memory_of_a_process_that_did_other_work_too_is_not_compared(make_run: MakeRun) -> None:
+    def beside(run: Run, *works: str) -> Run:
+        return [dataclasses.replace(record, details={"one_process": list(works)}) for record in run]
+
+    base, head = beside(make_run(), "prose ×8"), beside(make_run(peak_bytes=700_000_000), "prose ×8", "arithmetic ×8")
+    comparison = compared(base, head)
+    assert outcomes(comparison)["peak_memory_bytes"] == {"not compared"}
+    assert "memory is not compared" in comparison.notes[-1]
+    assert outcomes(compared(base, beside(head, "prose ×8")))["peak_memory_bytes"] == {"worse"}
+    assert outcomes(compared(base, head, "peak_memory_bytes=1%"))["peak_memory_bytes"] == {"not comparable"}
+
+
+def test_peaks_that_did_not_spread_prove_no_gain(make_run: MakeRun) -> None:
+    base, head = make_run(peak_bytes=600_000_000), make_run(peak_bytes=599_995_904)
+    name = kind(base[0].cell, "peak_memory_bytes")
+    comparison = compared(base, head, noise=lambda _: NoiseFloor("m", {name: Spread(0.0, 0.0, 4, 1)}))
+    assert outcomes(comparison)["peak_memory_bytes"] == {"same"}
+
+
+def divergence(figures: list[float], sizes: list[int]) -> Record:
+    metric = mean_of_windows(
+        [np.full(size, figure) for figure, size in zip(figures, sizes, strict=True)],
+        np.arange(len(sizes)),
+        "nats",
+        "lower",
+    )
+    return Record(Cell("divergence", "tiny", "nf4-g64", "prose"), {"kl_mean": metric})
+
+
+def test_a_change_of_windows_is_the_change_of_their_mean_whatever_their_sizes() -> None:
+    base, head = (
+        divergence([1.0, 1.5, 2.0, 9.0], [127, 127, 126, 1]),
+        divergence([1.2, 1.8, 2.3, 1.0], [127, 127, 126, 1]),
+    )
+    (verdict,) = compared([base], [head]).verdicts
+    assert verdict.change == pytest.approx(head.metrics["kl_mean"].value - base.metrics["kl_mean"].value)
+    assert verdict.change > 0
+    other = dataclasses.replace(
+        head, metrics={"kl_mean": divergence([1.2, 1.8, 2.3, 1.0], [9, 9, 9, 9]).metrics["kl_mean"]}
+    )
+    assert outcomes(compared([base], [other])) == {"kl_mean": {"not comparable"}}
+
+
+def test_equal_nats_are_the_same_whatever_else_the_cell_holds() -> None:
+    base = divergence([1.0, 1.5], [100, 100])
+    agreement = mean_of_windows([np.ones(100), np.zeros(100)], np.arange(2), "share", "higher")
+    less = mean_of_windows([np.zeros(100), np.zeros(100)], np.arange(2), "share", "higher")
+    sides = [dataclasses.replace(base, metrics={**base.metrics, "agreement": metric}) for metric in (agreement, less)]
+    assert outcomes(compared([sides[0]], [sides[1]]))["kl_mean"] == {"same"}
+    assert outcomes(compared([base], [sides[0]], "agreement=off"))["kl_mean"] == {"same"}
+
+
+def test_a_change_that_is_the_budget_itself_wants_more_of_the_same(make_run: MakeRun) -> None:
+    right = np.ones(100, dtype=bool)
+    wrong = right.copy()
+    wrong[0] = False
+    cell = Cell("exact_match", "tiny", "fp32", "arithmetic")
+    base, head = (Record(cell, {"exact_match": share(outcome)}) for outcome in (right, wrong))
+    (verdict,) = compared([base], [head]).verdicts
+    assert (verdict.outcome, verdict.reason) == (
+        "cannot tell", "the change is the budget itself; more items are needed",
+    )  # fmt: skip

@@ -31,3 +31,15 @@ def test_noise_shrinks_with_the_runs_that_were_pooled(make_run: MakeRun) -> None
     assert NoiseFloor("m", spreads).between(cell, "x") == RunNoise(0.02 * math.sqrt(2), 30)
     assert NoiseFloor("m", spreads, (4, 4)).between(cell, "x") == RunNoise(0.02 * math.sqrt(0.5), 30)
     assert NoiseFloor("m", spreads).between(cell, "y") is None
+
+
+def test_calibrating_some_cells_keeps_what_is_known_of_others() -> None:
+    first, second = Spread(0.01, 0.02, 4, 10), Spread(0.03, 0.04, 5, 10)
+    path = write_noise(NoiseFloor("m", {"generation/tokens_per_s": first, "perplexity/tokens_per_s": first}))
+    write_noise(NoiseFloor("m", {"perplexity/tokens_per_s": second}))
+    found = read_noise("m")
+    assert found is not None
+    assert found.spreads == {"generation/tokens_per_s": first, "perplexity/tokens_per_s": second}
+    path.write_text("damaged")
+    write_noise(NoiseFloor("m", {"perplexity/tokens_per_s": second}))
+    assert read_noise("m") == NoiseFloor("m", {"perplexity/tokens_per_s": second})
