@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_benchmark.utils import safe_dumps
 
-from benchsuite.errors import OutputError
-from benchsuite.files import atomic_write, writable_directory
+from benchsuite.errors import OutputError, UsageError
+from benchsuite.files import atomic_write, require_writable
 
 if TYPE_CHECKING:
     import pytest
@@ -22,13 +22,15 @@ class ResultsFile:
 
     def __init__(self, config: pytest.Config) -> None:
         benchmarks = config._benchmarksession  # type: ignore[attr-defined]
-        self.path = None if benchmarks.disabled else benchmarks.json
+        self.path = benchmarks.json
         self.failure = ""  # why the file of last time is older than the run
         self._config, self._benchmarks = config, benchmarks
         self._about: dict[str, Any] = {}  # machine and commit, found once
         self._next_s = 0.0  # of the monotonic clock, before which nothing is written
+        if self.path and benchmarks.disabled:
+            raise UsageError("--benchmark-json: a run without a clock (--benchmark-disable) writes no file; drop one")
         if self.path:
-            writable_directory(str(self.path.parent), "--benchmark-json")
+            require_writable(self.path, "--benchmark-json")
             benchmarks.json = None
 
     def update(self, *, is_last: bool = False) -> None:

@@ -151,7 +151,7 @@ class RunningCell:
 
             self._benchmark.pedantic(run, setup=before_round, rounds=rounds)  # type: ignore[no-untyped-call]
         stats = self._benchmark.stats
-        return list(stats.stats.data) if stats else [first]  # no statistics with --benchmark-disable
+        return list(stats.stats.data) if stats else [timed(run)]  # --benchmark-disable leaves a round without a clock
 
     def _write_samples(self, found: Evaluation) -> None:
         if self._session.samples:

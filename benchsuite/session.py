@@ -136,15 +136,19 @@ class Session:
             self._records[item.nodeid] = Record(cell_of(self, item), status=status, reason=reason)
 
     def end(self) -> None:
-        """Keep a record of every cell that the run did not come to: without, its file would look like a whole one."""
-        for item in self._items:
-            if item.nodeid not in self._records:
-                reason = "the run ended before this cell"
-                self._records[item.nodeid] = Record(cell_of(self, item), status="failed", reason=reason)
+        """Keep a record of every cell that the run did not come to."""
+        self._records |= self._not_reached()
+
+    def _not_reached(self) -> dict[str, Record]:
+        """Records of the cells without one, by test: without them the file of a killed run would look like a whole."""
+        reason = "the run ended before this cell"
+        left = (item for item in self._items if item.nodeid not in self._records)
+        return {item.nodeid: Record(cell_of(self, item), status="failed", reason=reason) for item in left}
 
     def finish_json(self, output_json: dict[str, Any]) -> None:
-        """Put the cells that were skipped or failed into pytest-benchmark's JSON, and make it strict."""
-        unmeasured = [to_json(record) for record in self._records.values() if record.status != "passed"]
+        """Put the cells that were skipped, failed or not reached into pytest-benchmark's JSON, and make it strict."""
+        records = self._records | self._not_reached()
+        unmeasured = [to_json(record) for record in records.values() if record.status != "passed"]
         output_json.update(without_nan({**output_json, KEY: {"unmeasured": unmeasured}}))
 
     def print_table(self) -> None:

@@ -186,8 +186,9 @@ def test_a_run_that_is_killed_keeps_the_cells_that_had_finished(tmp_path: Path) 
             time.sleep(0.005)
         process.kill()
     records = read_records(path)
-    assert 0 < len(records) < len(names[1].split(","))
-    assert all(record.status == "passed" for record in records)
+    assert {record.cell.precision for record in records} == set(names[1].split(","))
+    reasons = {record.status: record.reason for record in records}
+    assert reasons == {"passed": "", "failed": "the run ended before this cell"}
 
 
 def test_a_run_in_which_nothing_is_measured_leaves_the_reasons_of_every_cell(
@@ -212,6 +213,10 @@ def test_a_place_that_takes_no_results_is_said_before_anything_runs(tmp_path: Pa
     assert finished.returncode == 4
     assert "--benchmark-json" in finished.stderr
     assert "name a directory that you may write" in finished.stderr
+    finished = run("bench/test_quantizing.py", f"--benchmark-json={tmp_path}")
+    assert (finished.returncode, "a directory; name a file in it" in finished.stderr) == (4, True)
+    finished = run("bench/test_quantizing.py", "--benchmark-disable", f"--benchmark-json={tmp_path}/out.json")
+    assert (finished.returncode, "a run without a clock" in finished.stderr) == (4, True)
 
 
 def test_a_model_that_cannot_be_had_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

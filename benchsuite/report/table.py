@@ -53,11 +53,9 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
     if measured:
         for line in _table(measured, references):
             console.print(line, soft_wrap=True)
-        limits = {record.cell.limit for record in measured if record.protocol.get("limit")}
-        if limits:
-            console.print(
-                Text(f"Limited to {limits.pop()} examples a dataset: the intervals say what that leaves open.")
-            )
+        if limits := {record.cell.limit or 0 for record in measured if record.protocol.get("limit")}:
+            numbers = " or ".join(map(str, sorted(limits)))
+            console.print(Text(f"Limited to {numbers} examples a dataset; intervals say what that leaves open."))
         for model, bits in _quantized_before(references.values()).items():
             console.print(
                 Text(f"{model} was quantized before: its {REFERENCE} is weights of {bits:.3g} bits as they are.")
@@ -67,7 +65,7 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
         if record.reason:
             reasons.setdefault((record.status, record.reason.splitlines()[-1]), []).append(record.cell.label())
     for (status, reason), labels in reasons.items():
-        more = f" and {len(labels) - 1} more cells" if len(labels) > 1 else ""
+        more = f" and {len(labels) - 1} more cell{'s' * (len(labels) > 2)}" if len(labels) > 1 else ""
         style = {"passed": "", "skipped": "yellow"}.get(status, "red")
         console.print(Text(f"{status}: {labels[0]}{more}: {reason}", style=style))
 
@@ -90,8 +88,9 @@ def _table(measured: Sequence[Record], references: dict[Cell, Record]) -> list[T
     headings = [tuple(Text(line, style="bold") for line in lines) for lines in zip(*HEADINGS, strict=True)]
     widths = [max(map(len, column)) for column in zip(*headings, *(row for _, row in rows), strict=True)]
     lines = [Text(_title(measured), style="italic"), *(_line(row, widths) for row in headings)]
+    width = max(len(_line(row, widths)) for row in (*headings, *(row for _, row in rows)))
     for group, members in itertools.groupby(rows, key=lambda pair: pair[0]):
-        lines += [_heading(group, len(lines[-1])), *(_line(row, widths) for _, row in members)]
+        lines += [_heading(group, width), *(_line(row, widths) for _, row in members)]
     return lines
 
 

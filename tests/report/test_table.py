@@ -68,5 +68,5 @@ def test_what_was_skipped_or_failed_is_named_with_its_reason_once() -> None:
     skipped = [Record(cell, status="skipped", reason="fp8 needs a GPU") for cell in cells]
     failed = Record(Cell("generation", "tiny", "fp16"), status="failed", reason="the logits are NaN")
     text = printed(*skipped, failed)
-    assert "skipped: perplexity tiny-fp8-prose and 1 more cells: fp8 needs a GPU" in text
+    assert "skipped: perplexity tiny-fp8-prose and 1 more cell: fp8 needs a GPU" in text
     assert "failed: generation tiny-fp16: the logits are NaN" in text
