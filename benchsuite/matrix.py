@@ -83,7 +83,6 @@ class Point:
 class Matrix:
     """Everything that the command line and `[tool.benchsuite]` say about what is measured."""
 
-    profile: str
     models: tuple[str, ...]
     precisions: tuple[str, ...]
     datasets: tuple[str, ...]
@@ -173,7 +172,6 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
         raise UnknownNameError("profile", str(name), PROFILES)
     profile = PROFILES[name]
     matrix = Matrix(
-        profile=name,
         models=models.select(_texts(given, "model") or ["tiny"]),
         precisions=_reference_first(precisions.select(_texts(given, "precision") or profile.precisions)),
         datasets=datasets.select(named_by_task(_texts(given, "dataset"), given.get("task")) or profile.datasets),

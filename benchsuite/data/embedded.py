@@ -43,9 +43,9 @@ def _instructions(split: Split, limit: int | None) -> Examples:
 
 
 for _source in (
-    Source("prose", "lm", _prose, "embedded: short stories that keep their people, places and things"),
-    Source("arithmetic", "exact-match", _arithmetic, "embedded: word problems of two to four steps in GSM8K's form"),
-    Source("headlines", "classification", _headlines, "embedded: headlines of four topics, some of them ambiguous"),
-    Source("instructions", "instructions", _instructions, "embedded: 1,100 small tasks with one right output each"),
+    Source("prose", "lm", _prose),  # short stories that keep their people, places and things
+    Source("arithmetic", "exact-match", _arithmetic),  # word problems of two to four steps in GSM8K's form
+    Source("headlines", "classification", _headlines),  # of four topics, some of them ambiguous
+    Source("instructions", "instructions", _instructions),  # 1,100 small tasks with one right output each
 ):
     datasets.register(_source.name, _source)

@@ -96,7 +96,6 @@ class Source:
     name: str
     task: Task
     load: Callable[[Split, int | None], Examples]
-    description: str = ""
 
 
 def take(items: Sequence[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:

@@ -101,7 +101,7 @@ def source(path: Path, task: Task) -> Source:
         raise UsageError(f"dataset {path}: a .txt file is text for lm; {task} needs columns {_named(task)} (.jsonl)")
     if not path.is_file():
         raise UsageError(f"dataset {path}: no such file")
-    return Source(path.name, task, lambda split, limit: _load(path, task, split, limit), f"your own file {path}")
+    return Source(path.name, task, lambda split, limit: _load(path, task, split, limit))
 
 
 def _load(path: Path, task: Task, split: Split, limit: int | None) -> Examples:

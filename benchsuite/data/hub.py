@@ -9,7 +9,7 @@ from typing import Any
 from benchsuite.data import datasets as registry
 from benchsuite.data.examples import Document, Example, Examples, LabelledText, Problem, Source, Split
 from benchsuite.data.wikitext import pages
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import UnavailableError, first_line
 
 GSM8K_SHOTS = 5
 
@@ -29,7 +29,7 @@ def fetch(hub_id: str, config: str | None, split: Split) -> Any:
         tried = (
             "the cache only (HF_HUB_OFFLINE is set)" if datasets.config.HF_HUB_OFFLINE else "the cache, then the hub"
         )
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise UnavailableError(
             f"the {split} split of {name} is not here: tried {tried}, "
             f"in {datasets.config.HF_DATASETS_CACHE}: {reason}. With a network and without HF_HUB_OFFLINE it is "
@@ -85,23 +85,11 @@ def _ag_news(split: Split, limit: int | None) -> Examples:
 
 
 for _source in (
-    Source("wikitext2", "lm", _wikitext("wikitext2", "wikitext-2-raw-v1"), "Wikipedia articles, WikiText-2 raw"),
-    Source(
-        "wikitext2-tokens",
-        "lm",
-        _wikitext("wikitext2-tokens", "wikitext-2-v1"),
-        "WikiText-2 in its own tokens, rare words as <unk>",
-    ),
-    Source(
-        "wikitext103",
-        "lm",
-        _wikitext("wikitext103", "wikitext-103-raw-v1"),
-        "WikiText-103 raw; its test split is WikiText-2's",
-    ),
-    Source(
-        "lambada", "lm", _lambada, "the last word of a passage, as OpenAI preprocessed LAMBADA (Paperno et al. 2016)"
-    ),
-    Source("gsm8k", "exact-match", _gsm8k, "grade-school word problems (Cobbe et al. 2021)"),
-    Source("ag_news", "classification", _ag_news, "news of four topics (Zhang et al. 2015)"),
+    Source("wikitext2", "lm", _wikitext("wikitext2", "wikitext-2-raw-v1")),
+    Source("wikitext2-tokens", "lm", _wikitext("wikitext2-tokens", "wikitext-2-v1")),  # rare words as <unk>
+    Source("wikitext103", "lm", _wikitext("wikitext103", "wikitext-103-raw-v1")),  # its test split is WikiText-2's
+    Source("lambada", "lm", _lambada),  # the last word of a passage, as OpenAI preprocessed it (Paperno et al. 2016)
+    Source("gsm8k", "exact-match", _gsm8k),  # grade-school word problems (Cobbe et al. 2021)
+    Source("ag_news", "classification", _ag_news),  # news of four topics (Zhang et al. 2015)
 ):
     registry.register(_source.name, _source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from benchsuite.errors import MissingError, UnavailableError
+from benchsuite.errors import MissingError, UnavailableError, first_line
 from benchsuite.models import models
 from benchsuite.models.calibration import calibration_windows
 from benchsuite.models.gpt2 import GPT2
@@ -50,4 +50,4 @@ def _try_attention(model: LanguageModel, attention: str) -> None:
         try:
             model.hidden(torch.zeros((1, 2), dtype=torch.int64, device=model.device))
         except RuntimeError as error:
-            raise UnavailableError(f"flash attention cannot run here: {str(error).splitlines()[0]}") from error
+            raise UnavailableError(f"flash attention cannot run here: {first_line(error)}") from error

@@ -25,15 +25,6 @@ _RUN = 512  # tokens whose largest logit is found together
 _MANY_ROWS = 8  # from here on that pays
 
 
-class Cache(Protocol):
-    """What a model remembers of the tokens that it has seen, row by row."""
-
-    lengths: list[int]
-
-    def keep(self, rows: list[int]) -> None:
-        """Keep only `rows`, in that order."""
-
-
 class LanguageModel(Protocol):
     """A causal language model with its tokenizer; `module` is what a precision is applied to."""
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from benchsuite.errors import FileFormatError, UnavailableError
+from benchsuite.errors import FileFormatError, UnavailableError, first_line
 from benchsuite.files import read_config
 from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
@@ -95,8 +95,9 @@ def fetch(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=FETCHED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         tried = "the cache only (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else "the cache, then the hub"
+        reason = first_line(error).rstrip(".")
         raise UnavailableError(
-            f"model {hub_id!r} is not here: tried {tried}, in {constants.HF_HUB_CACHE}: {_first_line(error)}. "
+            f"model {hub_id!r} is not here: tried {tried}, in {constants.HF_HUB_CACHE}: {reason}. "
             f"With a network, `hf download {hub_id}` fetches it; or name a directory with --model PATH/"
         ) from error
 
@@ -172,9 +173,10 @@ def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor],
         return gpt2.from_state(_as_float32(hub_layout.state_from_hub(tensors, shape)), shape, attention=attention)
     from benchsuite.quant.files import restore
 
-    module = gpt2.from_state(gpt2.random_state(shape), shape, attention=attention)
+    with torch.device("meta"):
+        module = GPT2(shape, attention=attention)
     restore(module, config, tensors)
-    return module
+    return module.requires_grad_(False).eval()
 
 
 def _as_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -183,7 +185,3 @@ def _as_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if not tensor.is_floating_point():
             raise FileFormatError(f"{key} is {tensor.dtype}; a weight of floating point was wanted")
     return {key: tensor.float() for key, tensor in state.items()}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -95,14 +95,10 @@ def convert_conv1d(module: nn.Module) -> None:
             set_module(module, name, linear.train(child.training))
 
 
-def linears(module: nn.Module, *, with_head: bool = False) -> dict[str, nn.Linear]:
-    """Every nn.Linear of `module` by name, the head's only on request."""
+def linears(module: nn.Module) -> dict[str, nn.Linear]:
+    """Every nn.Linear of `module` by name, but the head's."""
     head = head_of(module)
-    return {
-        name: child
-        for name, child in module.named_modules()
-        if isinstance(child, nn.Linear) and (with_head or child is not head)
-    }
+    return {name: child for name, child in module.named_modules() if isinstance(child, nn.Linear) and child is not head}
 
 
 def head_of(module: nn.Module) -> nn.Linear | None:
@@ -119,13 +115,7 @@ def set_module(root: nn.Module, name: str, new: nn.Module) -> None:
     setattr(root.get_submodule(parent), last, new)
 
 
-def quantize_linears(
-    module: nn.Module,
-    quantize: Callable[[nn.Linear], nn.Module],
-    *,
-    device: str,
-    quantize_head: bool = False,
-) -> Coverage:
+def quantize_linears(module: nn.Module, quantize: Callable[[nn.Linear], nn.Module], *, device: str) -> Coverage:
     """Replace every linear layer of `module` by what `quantize` makes of it, in place, on `device`.
 
     Conv1D is converted first. QuantizationError where there is no linear layer, or where a layer cannot be quantized:
@@ -135,7 +125,7 @@ def quantize_linears(
     module.to(device)
     convert_conv1d(module)
     reports, seconds = [], 0.0
-    found = linears_to_quantize(module, quantize_head=quantize_head)
+    found = linears_to_quantize(module)
     for name, linear in found.items():
         weight, start = linear.weight, time.perf_counter()
         try:
@@ -149,13 +139,13 @@ def quantize_linears(
     return coverage(module, bytes_before=bytes_before, seconds=seconds, layers=tuple(reports))
 
 
-def linears_to_quantize(module: nn.Module, *, quantize_head: bool = False) -> dict[str, nn.Linear]:
+def linears_to_quantize(module: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers of `linears`, of which there must be some."""
     if any(packed_of(layer) for layer in module.modules()):
         raise QuantizationError(
             f"{type(module).__name__} is quantized already; quantize the floating-point model (fp32 takes it as it is)"
         )
-    found = linears(module, with_head=quantize_head)
+    found = linears(module)
     if not found:
         raise QuantizationError(f"{type(module).__name__} has no linear layer to quantize; choose fp32, bf16 or fp16")
     return found
@@ -171,23 +161,38 @@ def layer_report(name: str, weight: Tensor, layer: nn.Module, *, bounded: bool =
     """Compare the weight (out, in) of a linear layer with what the quantized `layer` holds.
 
     `bounded` is false for a method whose codes are not those nearest to the weights: no elementwise bound holds for it.
+
+    QuantizationError where a grid gives back no float32 weight of that shape, no numbers, or breaks its own bound.
     """
     true = weight.detach().float()
     bound: Tensor | None
     if isinstance(layer, QuantizedLinear):
-        error, bound = layer.dequantize().sub_(true).abs_(), layer.grid.bound(weight) if bounded else None
+        held, bound = layer.dequantize(), layer.grid.bound(weight) if bounded else None
+        if (held.shape, held.dtype) != (true.shape, true.dtype):
+            wanted = f"{true.dtype} {tuple(true.shape)} was wanted"
+            raise QuantizationError(f"{name}: its grid dequantizes to {held.dtype} {tuple(held.shape)}; {wanted}")
     else:
-        error, bound = external.dequantize(layer).sub_(true).abs_(), external.bound(layer, weight)
+        held, bound = external.dequantize(layer), external.bound(layer, weight)
+    error = held.sub_(true).abs_()
     noise = float(error.square().sum(dtype=torch.float64))
     signal = float(true.square().sum(dtype=torch.float64))
     tiny = torch.finfo(torch.float32).tiny  # where the bound is 0 so is the error
+    used = None if bound is None else float((error / bound.clamp(min=tiny)).max())
+    largest = float(error.max())
+    if not math.isfinite(largest) or (used is not None and not math.isfinite(used)):
+        raise QuantizationError(f"{name}: what its grid dequantizes to, or its bound, is NaN or infinite")
+    if used is not None and used > 1 and isinstance(layer, QuantizedLinear):
+        raise QuantizationError(
+            f"{name}: an error is {used:.3g} times what the grid's own bound allows: one of the two is wrong; "
+            "`benchsuite.quant.testing.check_grid` says for which weights"
+        )
     return LayerReport(
         name=name,
         kind=kind_of(name),
         shape=(weight.shape[0], weight.shape[1]),
         bound=None if bound is None else float(bound.max()),
-        max_error=float(error.max()),
-        bound_used=None if bound is None else float((error / bound.clamp(min=tiny)).max()),
+        max_error=largest,
+        bound_used=used,
         snr_db=10 * math.log10(signal / noise) if noise and signal else None,
         bits_per_weight=_bits(packed_of(layer).values()) / weight.numel(),
     )

@@ -51,9 +51,12 @@ def why_unavailable(name: str, device: str) -> str | None:
     try:
         layer = quantizer(name)(probe, device)
         layer(torch.zeros(1, 256, dtype=probe.weight.dtype, device=device))
+    except ModuleNotFoundError as error:
+        library = "benchsuite[torchao]" if error.name == "torchao" else error.name
+        return f"{error.name} is not installed; `pip install '{library}'` installs it"
     except (ImportError, RuntimeError, NotImplementedError, AssertionError, ValueError) as error:
-        return f"{name}: {type(error).__name__}: {error}"
-    return None if packed_of(layer) else f"{name}: the library left the layer as it was"
+        return f"{type(error).__name__}: {error}"
+    return None if packed_of(layer) else "the library left the layer as it was"
 
 
 def needed_dtype(name: str) -> torch.dtype | None:

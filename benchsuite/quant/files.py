@@ -135,7 +135,7 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
         if (found := config["quantization_config"].get(key)) != value:
             raise FileFormatError(f"quantization_config: {key} is {found!r}; {precision} has {value!r} here")
     convert_conv1d(module)
-    plain = linears(module, with_head=True)
+    plain = linears(module)
 
     @cache
     def wanted(shape: torch.Size) -> dict[str, Tensor]:
@@ -261,11 +261,9 @@ def _tied(module: nn.Module) -> set[str]:
     return tied
 
 
-def _check(name: str, tensors: Mapping[str, Tensor], shape: torch.Size, dtype: torch.dtype | None) -> None:
+def _check(name: str, tensors: Mapping[str, Tensor], shape: torch.Size, dtype: torch.dtype) -> None:
     if name not in tensors:
         raise FileFormatError(f"{name} is missing from the quantized model's tensors")
     found = tensors[name]
-    if found.shape != shape or (dtype is not None and found.dtype != dtype):
-        raise FileFormatError(
-            f"{name} is {found.dtype} {tuple(found.shape)}; its layer wants {dtype or found.dtype} {tuple(shape)}"
-        )
+    if found.shape != shape or found.dtype != dtype:
+        raise FileFormatError(f"{name} is {found.dtype} {tuple(found.shape)}; its layer wants {dtype} {tuple(shape)}")

@@ -171,7 +171,8 @@ def _inverse_factor(hessian: Tensor, damping: float) -> Tensor:
     factor: Tensor = upper.float()
     if failed or failed_again or not torch.isfinite(factor).all():
         raise QuantizationError(
-            "the inputs' second moments are not positive definite; use more calibration windows or more damping"
+            "the inputs' second moments are not positive definite; name a dataset with more text behind the precision, "
+            "such as gptq4-g128@wikitext2"
         )
     return factor
 

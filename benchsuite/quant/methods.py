@@ -51,7 +51,6 @@ class OnGrid:
     name: str
     form: Callable[[], Form]
     capability: tuple[int, int] | None = None
-    quantize_head: bool = False
 
     def unavailable(self, device: str) -> str | None:
         """What the device lacks."""
@@ -61,10 +60,10 @@ class OnGrid:
 
         wanted = ".".join(map(str, self.capability))
         if not device.startswith("cuda") or not torch.cuda.is_available():
-            return f"{self.name} needs a CUDA device of compute capability {wanted} or more; this is {device}"
+            return f"it needs a CUDA device of compute capability {wanted} or more; this is {device}"
         found = torch.cuda.get_device_capability(device)
         if found < self.capability:
-            return f"{self.name} needs compute capability {wanted} or more; {device} has {found[0]}.{found[1]}"
+            return f"it needs compute capability {wanted} or more; {device} has {found[0]}.{found[1]}"
         return None
 
     def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:  # noqa: ARG002
@@ -73,9 +72,7 @@ class OnGrid:
         from benchsuite.quant.layers import QuantizedLinear
 
         form = self.form()
-        return quantize_linears(
-            module, lambda linear: QuantizedLinear.of(linear, *form), device=device, quantize_head=self.quantize_head
-        )
+        return quantize_linears(module, lambda linear: QuantizedLinear.of(linear, *form), device=device)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -104,24 +105,17 @@ def test_a_weight_that_is_held_exactly_has_no_noise_to_speak_of() -> None:
     assert (report.snr_db, report.max_error) == (None, 0)
 
 
-def test_a_tied_head_counts_once_and_is_left_alone_unless_asked_for() -> None:
+def test_a_tied_head_counts_once_and_is_left_alone() -> None:
     module = of_transformers()
-    embedding = CONFIG.vocab_size * CONFIG.n_embd * 4
     names = linears(module)  # Conv1D is none yet
     assert names == {}
     convert_conv1d(module)
     assert "lm_head" not in linears(module)
     untouched = size_bytes(module)
-    covered = quantize_linears(
-        module, lambda layer: QuantizedLinear.of(layer, Absmax(8, "row")), device="cpu", quantize_head=True
-    )
-    assert isinstance(module.lm_head, QuantizedLinear)
-    assert covered.quantized_weights == LINEAR_WEIGHTS + CONFIG.vocab_size * CONFIG.n_embd
-    # the embedding stays in float32 and the head is kept in 8 bits beside it
-    head = CONFIG.vocab_size * (CONFIG.n_embd + 4)
-    blocks = LINEAR_WEIGHTS + 4 * 2 * 9 * 128
-    assert untouched - covered.bytes_after == 4 * LINEAR_WEIGHTS - blocks - head
-    assert covered.bytes_after > embedding
+    covered = quantize_linears(module, lambda layer: QuantizedLinear.of(layer, Absmax(8, "row")), device="cpu")
+    assert type(module.lm_head) is nn.Linear
+    assert covered.quantized_weights == LINEAR_WEIGHTS
+    assert untouched - covered.bytes_after == 4 * LINEAR_WEIGHTS - (LINEAR_WEIGHTS + 4 * 2 * 9 * 128)
 
 
 def test_an_untied_head_counts_as_weights_that_are_not_quantized() -> None:
@@ -163,3 +157,31 @@ def test_logits_of_a_quantized_model_are_near_those_of_the_model() -> None:
         module = native()
         precisions[name].apply(module, device="cpu")
         assert (module(ids) - true).norm() / true.norm() < share, name
+
+
+@dataclass(frozen=True)
+class Broken(Absmax):
+    """A grid with a fault."""
+
+    fault: str = ""
+
+    def dequantize(
+        self, packed: dict[str, torch.Tensor], shape: torch.Size, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        held = super().dequantize(packed, shape, dtype)
+        return {"shape": held[1:], "dtype": held.double(), "nan": held * math.nan, "scale": held * 1.01}[self.fault]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("shape", r"h.0.attn.c_attn: its grid dequantizes to torch.float32 \(383, 128\); torch.float32 \(384, 128\)"),
+        ("dtype", "h.0.attn.c_attn: its grid dequantizes to torch.float64"),
+        ("nan", "h.0.attn.c_attn: .* NaN or infinite"),
+        ("scale", "h.0.attn.c_attn: an error is .* times what the grid's own bound allows"),
+    ],
+)
+def test_a_grid_that_gives_back_something_else_is_named_with_its_first_layer(fault: str, message: str) -> None:
+    grid = Broken(8, "row", fault)
+    with pytest.raises(QuantizationError, match=message):
+        quantize_linears(native(), lambda layer: QuantizedLinear.of(layer, grid), device="cpu")

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchsuite.cli import main
 from benchsuite.errors import FileFormatError, OutputError, QuantizationError, UnavailableError, UsageError
 from benchsuite.models import gpt2, hub_layout
 from benchsuite.models.resolve import load_directory
@@ -149,7 +150,7 @@ def test_a_precision_that_packs_nothing_is_refused(source: Path, tmp_path: Path,
 
 
 def test_a_precision_that_this_machine_cannot_run_is_unavailable(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="fp8 needs a CUDA device"):
+    with pytest.raises(UnavailableError, match="fp8: it needs a CUDA device"):
         write(source, tmp_path / "out", "fp8")
     assert list(tmp_path.iterdir()) == []
 
@@ -250,3 +251,38 @@ def test_a_source_without_a_config_says_so(source: Path, tmp_path: Path) -> None
     (tmp_path / "copy" / "config.json").unlink()
     with pytest.raises(UnavailableError, match=r"no config\.json"):
         quantize_directory(module, tmp_path / "copy", tmp_path / "out", "absmax8")
+
+
+@pytest.mark.parametrize("command", ["quantize", "weights"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_here_is_a_usage_error(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for device in ("cuda", "nonsense"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "tiny", "--precision", "absmax4", "--device", device, "-o", str(tmp_path / "out")])
+        assert stopped.value.code == 2
+        assert f"device '{device}'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_weights_are_no_directory_to_quantize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["quantize", "random:tiny", "--precision", "absmax4", "-o", str(tmp_path / "out")])
+    assert (stopped.value.code, "random weights" in capsys.readouterr().err) == (2, True)
+
+
+def test_a_quantized_model_is_loaded_without_weights_that_nobody_wants(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load_directory(source, "source").module
+    quantize_directory(module, source, tmp_path / "out", "absmax4-g32")
+
+    def drawn(*_: object, **__: object) -> None:
+        pytest.fail("weights were drawn, which the packed ones then replace")
+
+    monkeypatch.setattr(gpt2, "random_state", drawn)
+    loaded = load_directory(tmp_path / "out", "out").module
+    assert not any(tensor.is_meta for tensor in loaded.state_dict().values())
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert not loaded.training
