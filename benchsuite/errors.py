@@ -24,6 +24,11 @@ class BenchsuiteError(Exception):
     """The root: `except BenchsuiteError` catches everything that this library raises on purpose."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library's error says; the error's kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class UsageError(BenchsuiteError):
     """The request is wrong; nothing has run."""
 

@@ -25,14 +25,15 @@ def atomic_write(path: Path | str, content: str | bytes) -> Path:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(content.encode() if isinstance(content, str) else content)
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        target = path.resolve()  # a link stays, what it points to is replaced
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content.encode() if isinstance(content, str) else content)
             temporary.chmod(0o644)
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
     return path
@@ -73,7 +74,8 @@ def require_writable(path: Path | None, option: str) -> None:
     if path is not None:
         if path.is_dir():
             raise UsageError(f"{option} {path}: a directory; name a file in it")
-        writable_directory(str(path.parent), option)
+        if not path.exists() or path.is_file():  # a pipe is written as it stands
+            writable_directory(str(path.resolve().parent), option)
 
 
 def writable_directory(path: str, option: str) -> Path:
@@ -121,3 +123,5 @@ def _named_os_errors(path: Path) -> Iterator[None]:
 def _name_full_disk(error: OSError, path: Path) -> None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise OutputError(f"no space left on the disk while writing {path}; free some and run again") from error
+    if error.errno == errno.EFBIG:
+        raise OutputError(f"{path} would be larger than a file may be here (`ulimit -f`); allow more") from error

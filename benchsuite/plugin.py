@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchsuite.errors import BenchsuiteError, UnavailableError, UsageError
+from benchsuite.errors import BenchsuiteError, UnavailableError, UsageError, first_line
 
 if TYPE_CHECKING:
     from benchsuite.data.examples import Examples
@@ -316,5 +316,5 @@ def memory_ran_out(error: BaseException) -> str | None:
     """The first line of an error that means that memory ran out, on the CPU or on the GPU; else None."""
     signs = ("out of memory", "can't allocate memory", "not enough memory")
     if isinstance(error, MemoryError) or any(sign in str(error) for sign in signs):
-        return (str(error) or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return None

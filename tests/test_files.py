@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,29 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) 
     atomic_write(path, "second")
     assert path.read_text() == "second"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    atomic_write(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [link, real]
+
+
+def test_a_pipe_is_written_as_it_stands(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from benchsuite.files import atomic_write, require_writable;"
+        "require_writable(Path('/dev/stdout'), '--csv'); atomic_write('/dev/stdout', 'a,b')"
+    )
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "a,b"
+    found = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert found.stdout == b"a,b"
+    assert Path("/dev/stdout").is_symlink()
 
 
 def test_a_directory_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     from benchsuite.engines import start_engine
     from benchsuite.engines.source import open_source
     from benchsuite.errors import UnavailableError, UsageError
-    from benchsuite.files import write_json
+    from benchsuite.files import require_writable, write_json
     from benchsuite.measure.race import NEW_TOKENS, PREFILL_TOKENS, PROMPT_TOKENS, race
 
+    require_writable(file, "--json")
     threads = threads or torch.get_num_threads()
     source = open_source(model)
     loaded, missing = {}, dict[str, str]()

@@ -13,7 +13,7 @@ from benchsuite.commands.training_options import limit_options, output_option, s
 @click.command()
 @click.argument("task")
 @click.option("--model", default="tiny", show_default=True, help="name, hub id, directory or random:NAME")
-@click.option("--data", default="instructions", show_default=True, help="for instruct: a dataset's name or a file")
+@click.option("--data", help="for instruct: a dataset's name or a file  [instructions]")
 @click.option("--validation", help="a file to validate with, where the data are a file")
 @click.option("--test", help="a file to test on, where the data are a file")
 @click.option("--answer-only", is_flag=True, help="for instruct: no loss on the prompt")
@@ -23,7 +23,7 @@ from benchsuite.commands.training_options import limit_options, output_option, s
 def command(
     task: str,
     model: str,
-    data: str,
+    data: str | None,
     validation: str | None,
     test: str | None,
     answer_only: bool,
@@ -37,15 +37,18 @@ def command(
 
     TASK is `instruct`, or a dataset of texts and labels: a name such as ag-news or headlines, or a file.
     """
+    from benchsuite.errors import UsageError
     from benchsuite.training import classify, next_token, start
     from benchsuite.training.settings import Settings
     from benchsuite.training.splits import load_splits
 
     instruct = task == "instruct"
+    if not instruct and (data or answer_only):
+        raise UsageError(f"--data and --answer-only go with instruct; the data of {task} are named by TASK itself")
     defaults = Settings() if instruct else classify.DEFAULTS
     settings = settings_from(defaults.within(start.positions_of(model)), options)
     splits = load_splits(
-        data if instruct else task,
+        (data or "instructions") if instruct else task,
         ("instructions",) if instruct else ("classification",),
         seed=settings.seed,
         validation=validation,

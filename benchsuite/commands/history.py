@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import signal
 import sys
 from pathlib import Path
 
@@ -40,18 +39,18 @@ def command(
     commits in RANGE, in git's order. `--run` measures the commits that have none, each in a worktree.
     """
     from benchsuite.errors import UsageError
-    from benchsuite.files import write_json
+    from benchsuite.files import require_writable, write_json
     from benchsuite.report.history import history_table, history_to_json
     from benchsuite.verdicts.history import in_order, read_run, read_runs, series_of
     from benchsuite.verdicts.storage import saved_runs
     from benchsuite.verdicts.worktrees import commits_of
 
+    require_writable(json_file, "--json")
     if measure and not span:
         raise UsageError("--run wants a range of commits, such as v1.0..HEAD")
     commits = commits_of(span) if span else None
     runs = read_runs(saved_runs(storage), lambda error: click.echo(f"left out: {error}", err=True))
     if measure:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the worktree goes then too
         done = {run.commit for run in runs}
         for commit in [commit for commit in commits or () if commit not in done]:
             if measured := _measure(commit, context.meta[PYTEST], storage):

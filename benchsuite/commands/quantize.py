@@ -11,7 +11,7 @@ import click
 @click.command()
 @click.argument("model")
 @click.option("--precision", required=True, help="such as absmax8-row, nf4-g64, gptq4-g128 or bnb-nf4")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
 )
@@ -22,6 +22,7 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     """
     from rich.console import Console
 
+    from benchsuite.device import resolve_device
     from benchsuite.models import models
     from benchsuite.models.calibration import calibration_windows
     from benchsuite.quant.files import quantize_directory
@@ -30,7 +31,7 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     from benchsuite.training.progress import bar
     from benchsuite.training.start import directory_of
 
-    source = directory_of(model)
+    device, source = resolve_device(device), directory_of(model)
     loaded = models[model].load(device, "sdpa")
     with bar(f"quantizing {loaded.name} to {precision}") as step, reported_to(step):
         written = quantize_directory(

@@ -12,10 +12,6 @@ import click
 from benchsuite.training.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
-_NAMES = (
-    "learning_rate", "batch_size", "epochs", "warmup_steps", "weight_decay", "context", "seed", "accumulation",
-    "early_stopping", "autocast", "attention", "qat", "gradient_checkpointing", "compile", "device", "track",
-)  # fmt: skip
 _OPTIONS = (
     click.option("--learning-rate", type=float, help="peak of the schedule: linear warm-up, linear decay"),
     click.option("--batch-size", type=int, help="examples a step and device"),
@@ -44,9 +40,8 @@ def training_options(function: F) -> F:
 
 
 def settings_from(defaults: Settings, options: dict[str, Any]) -> Settings:
-    """The defaults with what was given; takes its options out of `options`."""
-    given = {name: options.pop(name) for name in _NAMES}
-    return replace(defaults, **{name: value for name, value in given.items() if value not in (None, ())})
+    """The defaults with those of the `training_options` that were given."""
+    return replace(defaults, **{name: value for name, value in options.items() if value not in (None, ())})
 
 
 def output_option(function: F) -> F:

@@ -10,12 +10,13 @@ import click
 @click.command()
 @click.argument("model")
 @click.option("--precision", "precisions", multiple=True, required=True, help="names, comma lists, globs; repeatable")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
 )
 def command(model: str, precisions: tuple[str, ...], device: str, output: Path) -> None:
     """Draw the distribution of MODEL's weights before and after each precision, and the error of each layer."""
+    from benchsuite.device import resolve_device
     from benchsuite.files import new_directory
     from benchsuite.models import models
     from benchsuite.models.calibration import calibration_windows
@@ -24,7 +25,7 @@ def command(model: str, precisions: tuple[str, ...], device: str, output: Path) 
     from benchsuite.report.weights import draw_weights
     from benchsuite.training.progress import bar
 
-    names = precision.precisions.select(precisions)
+    names, device = precision.precisions.select(precisions), resolve_device(device)
     source = models[model]
     with new_directory(output) as new, bar(f"drawing {source.name}") as step, reported_to(step):
         written = draw_weights(

@@ -1,4 +1,4 @@
-"""Other systems beside ours: `load_engine("llama-cpp:Q8_0", source)`. Importing this imports none of them."""
+"""Other systems beside ours: `load_engine("llama-cpp:Q8_0", source, threads=2)`. Importing this imports none."""
 
 from __future__ import annotations
 

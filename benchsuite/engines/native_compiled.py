@@ -15,7 +15,7 @@ import torch
 from benchsuite.engines import ignore
 from benchsuite.engines.native_graph import GraphEngine, native, one_pass
 from benchsuite.engines.source import Source
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import UnavailableError, first_line
 from benchsuite.models.gpt2 import GPT2, Block
 from benchsuite.models.language_model import LanguageModel
 
@@ -54,10 +54,9 @@ class CompiledEngine(GraphEngine):
         try:
             return super().generate(prompts, new_tokens, mark)
         except TorchDynamoException as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UnavailableError(
-                f"torch.compile does not work here: {reason}; it wants g++ on the CPU and Triton on CUDA, and layers "
-                "that it can follow"
+                f"torch.compile does not work here: {first_line(error)}; it wants g++ on the CPU, Triton on CUDA, and "
+                "layers that it can follow"
             ) from error
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source
-from benchsuite.errors import NumericalError, UnavailableError
+from benchsuite.errors import NumericalError, UnavailableError, first_line
 from benchsuite.models.in_precision import load as load_model
 from benchsuite.models.language_model import LanguageModel, not_finite
 
@@ -82,7 +82,7 @@ class GraphEngine(NativeEngine):
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:  # llm-int8, for one, decides on the CPU which features are outliers
-            raise UnavailableError(f"a CUDA graph cannot hold this pass: {str(error).splitlines()[0]}") from error
+            raise UnavailableError(f"a CUDA graph cannot hold this pass: {first_line(error)}") from error
 
         def again() -> tuple[Tensor, Tensor]:
             graph.replay()

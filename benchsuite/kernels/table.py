@@ -26,25 +26,13 @@ class Kernel:
     name: str
     device: Literal["cpu", "cuda"]
     weights: Weights
-    needs: frozenset[Capability]
+    needs: tuple[Capability, ...]
     reason: str
     by_rows: bool = False
 
 
-def _row(
-    name: str,
-    device: Literal["cpu", "cuda"],
-    weights: Weights,
-    needs: tuple[Capability, ...],
-    why: str,
-    *,
-    by_rows: bool = False,
-) -> Kernel:
-    return Kernel(name, device, weights, frozenset(needs), why, by_rows)
-
-
 TABLE: tuple[Kernel, ...] = (
-    _row(
+    Kernel(
         "mkl-and-onednn",
         "cpu",
         "fp32",
@@ -52,7 +40,7 @@ TABLE: tuple[Kernel, ...] = (
         "on Intel MKL multiplies one token faster than oneDNN packed; more tokens, with GELU, through oneDNN",
         by_rows=True,
     ),
-    _row(
+    Kernel(
         "onednn-prepacked",
         "cpu",
         "fp32",
@@ -60,7 +48,7 @@ TABLE: tuple[Kernel, ...] = (
         "no reordering per call and GELU inside the product; on AMD twice MKL's speed",
         by_rows=True,
     ),
-    _row(
+    Kernel(
         "onednn-prepacked",
         "cpu",
         "bf16",
@@ -68,7 +56,7 @@ TABLE: tuple[Kernel, ...] = (
         "F.linear reorders a bf16 weight in every call, which doubles the time of one token's product",
         by_rows=True,
     ),
-    _row(
+    Kernel(
         "onednn-int8",
         "cpu",
         "int8-row",
@@ -76,14 +64,14 @@ TABLE: tuple[Kernel, ...] = (
         "exact int32 sums from a prepacked weight, with the rows' scales, and for one token bias and GELU too, inside",
         by_rows=True,
     ),
-    _row(
+    Kernel(
         "float32-codes",
         "cpu",
         "int8-row",
         (),
         "without VNNI the int8 products of oneDNN saturate at 16 bits; float32 sums of 1,040 codes are exact",
     ),
-    _row(
+    Kernel(
         "int8-codes",
         "cpu",
         "int8-weight",
@@ -91,21 +79,21 @@ TABLE: tuple[Kernel, ...] = (
         "the weight is read as int8 and becomes float in the cache; the scales follow the sums",
         by_rows=True,
     ),
-    _row(
+    Kernel(
         "int4pack",
         "cpu",
         "int4-group",
         ("int4",),
         "reads 4 bits a weight for a few tokens; for more the weight is dequantized once and multiplied in bf16",
     ),
-    _row(
+    Kernel(
         "int4pack",
         "cuda",
         "int4-group",
         ("int4",),
         "reads 4 bits a weight in tensor cores for up to 128 tokens; for more the weight is dequantized once",
     ),
-    _row(
+    Kernel(
         "byte-pairs",
         "cpu",
         "code-book",
@@ -113,7 +101,7 @@ TABLE: tuple[Kernel, ...] = (
         "a byte is looked up as two values at once, in runs of rows that stay in the cache",
     ),
     *(
-        _row(
+        Kernel(
             "torch", device, weights, (), "PyTorch's own choice: nothing that was tried is faster, or nothing else runs"
         )
         for device in ("cpu", "cuda")
@@ -126,7 +114,7 @@ def choose(device: str, weights: Weights, capabilities: frozenset[Capability]) -
     """The first row for weights held so on `device` ("cpu", "cuda:1" …) whose needs the machine has."""
     kind = device.partition(":")[0]
     for kernel in TABLE:
-        if kernel.device == kind and kernel.weights == weights and kernel.needs <= capabilities:
+        if kernel.device == kind and kernel.weights == weights and capabilities.issuperset(kernel.needs):
             return kernel
     raise UsageError(f"no kernel for {weights} on device {device!r}; cpu and cuda are supported")
 

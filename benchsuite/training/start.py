@@ -83,7 +83,8 @@ def classifier(name: str, labels: Sequence[str], *, attention: Attention = "sdpa
 
 def directory_of(name: str) -> Path:
     """Where the files of a model are: the embedded one's, a directory, or the snapshot of a hub repository."""
-    _ = models[name]  # an unknown name and a directory that is not there are named here
+    if models[name].random:  # an unknown name and a directory that is not there are named here
+        raise UsageError(f"{name} has random weights and no directory; name a model that has its weights in files")
     if name == "tiny":
         return TINY
     if name not in HUB_IDS and Path(name).expanduser().is_dir():

@@ -173,3 +173,10 @@ def test_a_tracker_has_the_losses_of_the_run_and_all_that_was_found(two_layers, 
 def test_a_tracker_that_is_not_there_is_named_before_the_directory_is_begun(instruct, tmp_path, capsys):
     assert error_of(capsys, instruct, "--track", "tensorbord")[0] == 2
     assert not (tmp_path / "OUT").exists()
+
+
+def test_what_goes_with_instructions_alone_is_refused_for_texts_with_labels(labelled, tmp_path, capsys):
+    for more in (("--data", "nowhere.jsonl"), ("--answer-only",)):
+        status, said = error_of(capsys, main, ["finetune", str(labelled), *more, "-o", out(tmp_path)])
+        assert (status, "go with instruct" in said) == (2, True)
+    assert not (tmp_path / "OUT").exists()
