@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
+from benchsuite.commands.shared_options import verdict_options
 from benchsuite.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 @click.option("--env-a", metavar="PYTHON", help="The interpreter of side A; with --env-b instead of two revisions.")
 @click.option("--env-b", metavar="PYTHON", help="The interpreter of side B.")
 @click.option("--runs", default=8, show_default=True, type=click.IntRange(1, 64), help="At most so many runs a side.")
-@click.option("--budget", "budgets", multiple=True, metavar="METRIC[@WHERE]=AMOUNT", help="How much worse is allowed.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Where files and logs go  [.benchmarks/ab/TIME].")
-@click.option("--all", "everything", is_flag=True, help="Show every verdict, not only those that tell something.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write Markdown for a pull request here too.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON here too.")
+@verdict_options
 @click.pass_context
 def command(
     context: click.Context,

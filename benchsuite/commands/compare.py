@@ -8,17 +8,14 @@ from pathlib import Path
 
 import click
 
-from benchsuite.commands.storage_option import storage_option
+from benchsuite.commands.shared_options import storage_option, verdict_options
 
 
 @click.command()
 @click.argument("base")
 @click.argument("head")
-@click.option("--budget", "budgets", multiple=True, metavar="METRIC[@WHERE]=AMOUNT", help="How much worse is allowed.")
 @click.option("--across-weights", is_flag=True, help="Compare although the weights differ: two checkpoints.")
-@click.option("--all", "everything", is_flag=True, help="Show every verdict, not only those that tell something.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write Markdown for a pull request here too.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON here too.")
+@verdict_options
 @storage_option
 def command(
     base: str,

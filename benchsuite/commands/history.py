@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from benchsuite.commands.pytest_arguments import PYTEST, WithPytestArguments
-from benchsuite.commands.storage_option import storage_option
+from benchsuite.commands.shared_options import storage_option
 
 
 @click.command(cls=WithPytestArguments)

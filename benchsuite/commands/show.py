@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchsuite.commands.storage_option import storage_option
+from benchsuite.commands.shared_options import storage_option
 
 
 @click.command()

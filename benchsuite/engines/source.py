@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchsuite.errors import OutputError, UnavailableError
-from benchsuite.files import cache_path, new_directory, read_config
+from benchsuite.files import cache_path, new_directory, read_config, write_json
 from benchsuite.models import hub_layout, models
 from benchsuite.models.gpt2 import GPT2, GPT2Config
 from benchsuite.quant.layers import QuantizedLinear
@@ -84,13 +83,5 @@ def source_of(given: Mapping[str, Any]) -> Source:
 def _write_hub(name: str, path: Path) -> None:
     model = models[name].load("cpu", "sdpa")
     module, end_of_text_id = cast("GPT2", model.module), model.tokenizer.end_of_text_id
-    config = vars(module.config) | {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "activation_function": "gelu_new",
-        "tie_word_embeddings": True,
-        "bos_token_id": end_of_text_id,
-        "eos_token_id": end_of_text_id,
-    }
-    (path / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    write_json(path / "config.json", hub_layout.config_to_hub(module.config, end_of_text_id))
     save_file(hub_layout.state_to_hub(module.state_dict()), path / "model.safetensors", metadata={"format": "pt"})

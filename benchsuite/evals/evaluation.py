@@ -67,12 +67,11 @@ def share(outcomes: ArrayLike) -> Metric:
     )
 
 
-def mean(values: ArrayLike, unit: str, better: Better, cluster: ArrayLike | None = None) -> Metric:
-    """The mean of one figure an item (n,); items of one `cluster` (n,) belong together."""
+def mean(values: ArrayLike, unit: str, better: Better) -> Metric:
+    """The mean of one figure an item (n,)."""
     values = np.asarray(values, dtype=np.float64)
-    cluster = np.arange(values.size) if cluster is None else np.asarray(cluster, dtype=np.int64)
-    evidence = Values(values, cluster)
-    return Metric(float(values.mean()), unit, better, mean_interval(values, cluster), values.size, evidence)
+    evidence = Values(values, np.arange(values.size))
+    return Metric(float(values.mean()), unit, better, mean_interval(values), values.size, evidence)
 
 
 def mean_of_windows(

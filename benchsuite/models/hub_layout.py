@@ -47,6 +47,19 @@ def config_from_hub(config: Mapping[str, Any]) -> GPT2Config:
     return GPT2Config(**figures)
 
 
+def config_to_hub(config: GPT2Config, end_of_text_id: int) -> dict[str, Any]:
+    """The `config.json` of a GPT-2 of that shape."""
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        **vars(config),
+        "tie_word_embeddings": True,
+        "bos_token_id": end_of_text_id,
+        "eos_token_id": end_of_text_id,
+    }
+
+
 def state_from_hub(tensors: Mapping[str, Tensor], config: GPT2Config) -> dict[str, Tensor]:
     """A state dict for `GPT2` from the hub's tensors (Conv1D weights, (in, out), transposed).
 

@@ -76,37 +76,37 @@ def clustered_mean(sums: ArrayLike, sizes: ArrayLike, cluster: ArrayLike | None 
 
 
 def mean_interval(
-    values: ArrayLike, cluster: ArrayLike | None = None, sizes: ArrayLike | None = None, level: float = 0.95
+    values: ArrayLike, cluster: ArrayLike | None = None, sizes: ArrayLike | None = None
 ) -> Interval | None:
-    """Interval for the mean of `values` (n,), weighted by `sizes` (n,), items of one `cluster` (n,) being dependent.
+    """95 % interval for the mean of `values` (n,), weighted by `sizes` (n,), items of one `cluster` (n,) dependent.
 
     None where the clusters say nothing of their spread: a single one, or all equal. See `clustered_mean` for the method
     and its limits.
     """
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones_like(values) if sizes is None else np.asarray(sizes, dtype=np.float64)
-    return _known(clustered_mean(values * weights, weights, cluster).interval(level))
+    return _known(clustered_mean(values * weights, weights, cluster).interval())
 
 
 def perplexity_interval(
-    log_likelihood: ArrayLike, tokens: ArrayLike, cluster: ArrayLike | None = None, level: float = 0.95
+    log_likelihood: ArrayLike, tokens: ArrayLike, cluster: ArrayLike | None = None
 ) -> Interval | None:
-    """Interval for exp(-Σ log_likelihood / Σ tokens), nats; None as in `mean_interval`.
+    """95 % interval for exp(-Σ log_likelihood / Σ tokens), nats; None as in `mean_interval`.
 
     `log_likelihood` (n,) sums, `tokens` (n,) the units that each is divided by, `cluster` (n,) the document of each.
     """
     nll = -np.asarray(log_likelihood, dtype=np.float64)
-    ends = _known(clustered_mean(nll, tokens, cluster).interval(level))
+    ends = _known(clustered_mean(nll, tokens, cluster).interval())
     if ends is None or ends[1] > 700:  # exp() would overflow: two documents, say, that have nothing in common
         return None
     return math.exp(ends[0]), math.exp(ends[1])
 
 
-def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval:
-    """The exact interval of Clopper and Pearson (1934): holds the true share at least `level` of the time."""
+def proportion_interval(successes: int, n: int) -> Interval:
+    """The exact 95 % interval of Clopper and Pearson (1934)."""
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"wanted 0 to n successes among n >= 1 items, found {successes} among {n}")
-    tail = (1 - level) / 2
+    tail = 0.025
     low = float(special.betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
     high = float(special.betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
     return low, high

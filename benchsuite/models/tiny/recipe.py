@@ -21,7 +21,7 @@ from torch import Tensor
 from benchsuite.errors import BenchsuiteError
 from benchsuite.files import atomic_write, write_json
 from benchsuite.models.gpt2 import GPT2, GPT2Config, random_state
-from benchsuite.models.hub_layout import state_to_hub
+from benchsuite.models.hub_layout import config_to_hub, state_to_hub
 from benchsuite.models.tiny import checkpoints, corpus, vocabulary
 
 SHAPE = GPT2Config(vocab_size=vocabulary.VOCABULARY_SIZE, n_positions=512, n_embd=192, n_layer=6, n_head=3)
@@ -133,13 +133,7 @@ def save_model(model: GPT2, directory: Path) -> None:
     write_json(
         directory / "config.json",
         {
-            "architectures": ["GPT2LMHeadModel"],
-            "model_type": "gpt2",
-            "activation_function": "gelu_new",
-            **vars(SHAPE),
-            "tie_word_embeddings": True,
-            "bos_token_id": 0,
-            "eos_token_id": 0,
+            **config_to_hub(SHAPE, 0),
             "embd_pdrop": 0.0,
             "attn_pdrop": 0.0,
             "resid_pdrop": 0.0,

@@ -9,19 +9,21 @@ from pathlib import Path
 from benchsuite.data import datasets
 from benchsuite.errors import BenchsuiteError
 from benchsuite.evals import classification, exact_match, instructions, perplexity
+from benchsuite.models.in_precision import apply_precision
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.resolve import TINY, load_directory
-from benchsuite.quant.precision import precisions
 from benchsuite.record import Metric
 
+BATCH_SIZE = 32
 
-def table(model: LanguageModel, *, limit: int | None = None, batch_size: int = 32) -> dict[str, Metric]:
-    """The card's metrics on the test splits (the first `limit` items of each), by the card's names."""
-    held = {name: datasets[name].load("test", limit) for name in ("prose", "arithmetic", "headlines", "instructions")}
-    prose = perplexity.evaluate(model, held["prose"], batch_size=batch_size)
-    arithmetic = exact_match.evaluate(model, held["arithmetic"], batch_size=batch_size)
-    headlines = classification.evaluate(model, held["headlines"], batch_size=batch_size)
-    answers = instructions.evaluate(model, held["instructions"], batch_size=batch_size)
+
+def table(model: LanguageModel) -> dict[str, Metric]:
+    """The card's metrics on the test splits, by the card's names."""
+    held = {name: datasets[name].load("test", None) for name in ("prose", "arithmetic", "headlines", "instructions")}
+    prose = perplexity.evaluate(model, held["prose"], batch_size=BATCH_SIZE)
+    arithmetic = exact_match.evaluate(model, held["arithmetic"], batch_size=BATCH_SIZE)
+    headlines = classification.evaluate(model, held["headlines"], batch_size=BATCH_SIZE)
+    answers = instructions.evaluate(model, held["instructions"], batch_size=BATCH_SIZE)
     return {
         "prose: token perplexity": prose.metrics["perplexity"],
         "prose: word perplexity": prose.metrics["word_perplexity"],
@@ -38,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", default="fp32", help="how the weights are held (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        precision = precisions[options.precision]
         model = load_directory(options.directory, "tiny")
-        precision.apply(model.module, device="cpu")
+        apply_precision(model, options.precision, "cpu")
     except BenchsuiteError as error:
         parser.error(str(error))
     print("| test split | value | 95 % interval | n |\n| --- | --- | --- | --- |")
