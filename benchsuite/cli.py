@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2 if isinstance(error, UsageError) else 3)
     except Exception:  # 1 is for a regression alone
         traceback.print_exc()
-        click.echo("Error: this is a fault of benchsuite; the lines above say where", err=True)
+        click.echo(
+            "Error: this is a fault of benchsuite, or of a quantizer of your own; the lines above say where", err=True
+        )
         sys.exit(3)
 
 

@@ -17,7 +17,7 @@ Group = Literal["tensor", "row"] | int
 
 # Work goes through the weight in runs of rows of about this many elements: small enough for the caches of two cores,
 # large enough that starting an operation on both costs little.
-_CHUNK_ELEMENTS = 3 << 17
+_CHUNK_ELEMENTS = 3 << 18
 
 
 def check_group(group: Group) -> None:
@@ -70,8 +70,8 @@ def grouped(x: Tensor, group: Group) -> Iterator[tuple[Tensor, slice]]:
 
 def magnitudes(weight: Tensor, group: Group) -> Tensor:
     """Largest magnitude of every group, float32, (1, 1), (R, 1) or (R, G); refuses what `ranges` refuses."""
-    (found,) = _by_group(weight, group, _magnitude)
-    return found
+    low, high = ranges(weight, group)  # two goes of reading cost no more than a copy without signs
+    return torch.maximum(low.abs(), high.abs())
 
 
 def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
@@ -79,41 +79,21 @@ def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
 
     QuantizationError where a weight is NaN or infinite; 0 for groups of an empty tensor.
     """
-    low, high = _by_group(weight, group, _extremes)
-    return low, high
-
-
-def _by_group(weight: Tensor, group: Group, reduce: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """Statistics of all groups, float32, (1, 1), (R, 1) or (R, G); `reduce` finds those (r, G) of a view (r, G, group).
-
-    Runs of rows are reduced one after the other, so that they are in the cache from the first statistic on.
-    """
     rows = as_rows(weight)
     height, columns = rows.shape
     if rows.numel() == 0:
-        found = reduce(torch.zeros(*scale_shape(height, columns, group), 1, device=rows.device))
+        low = high = torch.zeros(scale_shape(height, columns, group), device=rows.device)
     elif group == "tensor":
-        found = reduce(rows.reshape(1, 1, -1))
+        low, high = (end.view(1, 1) for end in rows.aminmax())  # slow along a dimension
     else:
         joined = []
-        for part, _ in grouped(rows, group):
-            each = [reduce(part[run]) for run in chunks(part.shape[0], part.shape[1:].numel())]
-            joined.append([torch.cat(one) for one in zip(*each, strict=True)])
-        found = tuple(torch.cat(one, 1) for one in zip(*joined, strict=True))
-    require_finite(weight, *found)
-    return tuple(one.float() for one in found)
-
-
-def _magnitude(x: Tensor) -> tuple[Tensor]:
-    low, high = _extremes(x)  # two goes of reading; a copy without signs would ask for memory anew in every run of rows
-    return (torch.maximum(low.abs(), high.abs()),)
-
-
-def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
-    if x.shape[:-1].numel() == 1:  # PyTorch finds both in one go through a whole tensor, but slowly along a dimension
-        low, high = x.aminmax()
-        return low.view(1, 1), high.view(1, 1)
-    return x.amin(-1), x.amax(-1)
+        for part, _ in grouped(rows, group):  # a run of rows is in the cache when the second end is looked for
+            runs = [part[run] for run in chunks(part.shape[0], part.shape[1:].numel())]
+            ends = [(run.amin(-1), run.amax(-1)) for run in runs]
+            joined.append([torch.cat(end) for end in zip(*ends, strict=True)])
+        low, high = (torch.cat(end, 1) for end in zip(*joined, strict=True))
+    require_finite(weight, low, high)
+    return low.float(), high.float()
 
 
 def require_finite(weight: Tensor, *statistics: Tensor) -> None:
