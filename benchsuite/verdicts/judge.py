@@ -252,7 +252,7 @@ def _cannot_be_paired(base: Metric, head: Metric) -> str:
         return f"{len(one.outcomes)} items and {len(other.outcomes)} items do not pair"
     if isinstance(one, Values) and isinstance(other, Values):
         same = np.array_equal(one.cluster, other.cluster) and _equal(one.sizes, other.sizes)
-        return "" if same else "the items of the two sides do not pair"
+        return "" if same else "the items of the two sides do not pair, or one side does not say what each weighs"
     if isinstance(one, Windows) and isinstance(other, Windows):
         same = np.array_equal(one.tokens, other.tokens) and np.array_equal(one.cluster, other.cluster)
         return "" if same else "the windows of the two sides do not pair"
