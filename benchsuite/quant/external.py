@@ -51,10 +51,9 @@ def why_unavailable(name: str, device: str) -> str | None:
     try:
         layer = quantizer(name)(probe, device)
         layer(torch.zeros(1, 256, dtype=probe.weight.dtype, device=device))
-    except ModuleNotFoundError as error:
-        library = "benchsuite[torchao]" if error.name == "torchao" else error.name
-        return f"{error.name} is not installed; `pip install '{library}'` installs it"
     except (ImportError, RuntimeError, NotImplementedError, AssertionError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torchao":
+            return "torchao is not installed; `pip install 'benchsuite[torchao]'` installs it"
         return f"{type(error).__name__}: {error}"
     return None if packed_of(layer) else "the library left the layer as it was"
 

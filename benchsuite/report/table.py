@@ -53,7 +53,7 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
     if measured:
         for line in _table(measured, references):
             console.print(line, soft_wrap=True)
-        if limits := {record.cell.limit or 0 for record in measured if record.protocol.get("limit")}:
+        if limits := {limit for record in measured if record.protocol.get("limit") and (limit := record.cell.limit)}:
             numbers = " or ".join(map(str, sorted(limits)))
             console.print(Text(f"Limited to {numbers} examples a dataset; intervals say what that leaves open."))
         for model, bits in _quantized_before(references.values()).items():

@@ -70,3 +70,13 @@ def test_what_was_skipped_or_failed_is_named_with_its_reason_once() -> None:
     text = printed(*skipped, failed)
     assert "skipped: perplexity tiny-fp8-prose and 1 more cell: fp8 needs a GPU" in text
     assert "failed: generation tiny-fp16: the logits are NaN" in text
+
+
+def test_the_limits_of_all_shards_are_named_and_all_rules_are_as_long() -> None:
+    def shard(limit: int, dataset: str) -> Record:
+        cell = Cell("perplexity", "tiny", "fp32", dataset, limit=limit)
+        return replace(measured("fp32", 10.0, 1000, 2**20), cell=cell, protocol={"limit": limit})
+
+    text = printed(shard(16, "prose"), shard(2, "wikitext2"), replace(shard(3, "lambada"), protocol={"limit": None}))
+    assert "Limited to 2 or 16 examples a dataset" in text
+    assert len({len(line) for line in text.splitlines() if line.startswith("──")}) == 1
