@@ -169,7 +169,7 @@ class Broken(Absmax):
         self, packed: dict[str, torch.Tensor], shape: torch.Size, dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
         held = super().dequantize(packed, shape, dtype)
-        return {"shape": held[1:], "dtype": held.double(), "nan": held * math.nan, "scale": held * 1.01}[self.fault]
+        return {"shape": held[1:], "dtype": held.double(), "nan": held * math.nan, "scale": held * 1.002}[self.fault]
 
 
 @pytest.mark.parametrize(
