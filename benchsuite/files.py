@@ -25,7 +25,7 @@ def atomic_write(path: Path | str, content: str | bytes) -> Path:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(content.encode() if isinstance(content, str) else content)
             return path
-        target = path.resolve()  # a link stays, what it points to is replaced
+        target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         temporary = Path(name)
@@ -50,7 +50,7 @@ def new_directory(path: Path | str) -> Iterator[Path]:
 
     Raises OutputError where `path` exists and is not an empty directory, before anything is computed.
     """
-    path = Path(path).resolve()  # a link stays, what it points to is filled
+    path = Path(os.path.realpath(path))  # a link stays, what it points to is filled
     with _named_os_errors(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"{path} exists and is not an empty directory; name another or remove it first")
@@ -62,6 +62,8 @@ def new_directory(path: Path | str) -> Iterator[Path]:
         except OSError as error:
             _name_full_disk(error, path)
             raise
+        except OutputError as error:  # of a file inside
+            raise OutputError(str(error).replace(str(temporary), str(path))) from error
         with _named_os_errors(path):
             temporary.chmod(0o755)
             temporary.replace(path)
@@ -75,7 +77,7 @@ def require_writable(path: Path | None, option: str) -> None:
         if path.is_dir():
             raise UsageError(f"{option} {path}: a directory; name a file in it")
         if not path.exists() or path.is_file():  # a pipe is written as it stands
-            writable_directory(str(path.resolve().parent), option)
+            writable_directory(str(Path(os.path.realpath(path)).parent), option)
 
 
 def writable_directory(path: str, option: str) -> Path:

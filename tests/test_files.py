@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchsuite.errors import OutputError, UsageError
-from benchsuite.files import atomic_write, new_directory, writable_directory, write_json
+from benchsuite.files import atomic_write, new_directory, require_writable, writable_directory, write_json
+from benchsuite.models import models
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -30,6 +31,18 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert real.read_text() == "new"
     assert sorted(tmp_path.iterdir()) == [link, real]
+
+
+def test_a_link_to_itself_is_replaced_by_a_file_and_refused_as_a_directory(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    require_writable(loop, "--csv")
+    with pytest.raises(OutputError, match="loop cannot be written"), new_directory(loop) as inside:
+        (inside / "file").write_text("…")
+    with pytest.raises(UsageError, match="no such directory"):
+        models[f"{loop}/"]
+    assert atomic_write(loop, "new").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [loop]
 
 
 def test_a_pipe_is_written_as_it_stands(tmp_path: Path) -> None:
@@ -74,6 +87,17 @@ def test_a_directory_in_use_is_refused_before_anything_is_computed(tmp_path: Pat
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no space left"), new_directory(tmp_path / "out"):
         raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_inside_a_new_directory_is_named_as_it_will_be(tmp_path: Path) -> None:
+    def below_a_file() -> None:
+        with new_directory(tmp_path / "out") as inside:
+            (inside / "file").write_text("…")
+            atomic_write(inside / "file" / "below", "…")
+
+    with pytest.raises(OutputError, match=f"^{tmp_path / 'out' / 'file' / 'below'} cannot be written"):
+        below_a_file()
     assert list(tmp_path.iterdir()) == []
 
 

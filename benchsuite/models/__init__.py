@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def _random(match: re.Match[str]) -> ModelSource:
 
 @models.family(r"\.{1,2}|(?:\.{0,2}|~)/.*|.*/")
 def _directory(match: re.Match[str]) -> ModelSource:
-    path = Path(match[0]).expanduser().resolve()
+    path = Path(os.path.realpath(Path(match[0]).expanduser()))
     if not path.is_dir():
         raise UsageError(f"model {match[0]!r}: no such directory; name one in Hugging Face layout, or a hub id")
 
