@@ -21,12 +21,29 @@ class Benchmark:
         for _ in range(rounds):
             setup()
             run()
-        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[0.0] * rounds))
+        self.stats: Any = SimpleNamespace(stats=SimpleNamespace(data=[0.0] * rounds))
+
+
+class Disabled:
+    """The same under `--benchmark-disable`: the work is done once, nothing is kept."""
+
+    stats = None
+
+    def pedantic(self, run: Callable[[], Any], *, setup: Callable[[], Any], rounds: int) -> None:  # noqa: ARG002
+        setup()
+        run()
 
 
 @contextlib.contextmanager
 def showing(label: str) -> Iterator[Callable[..., None]]:
     yield lambda *_: None
+
+
+def prepared_cell(benchmark: Benchmark | Disabled) -> Any:
+    cell: Any = object.__new__(RunningCell)
+    cell._session = SimpleNamespace(matrix=SimpleNamespace(rounds=8), progress=SimpleNamespace(showing=showing))
+    cell._benchmark, cell._measurement = benchmark, SimpleNamespace(cell=SimpleNamespace(label=lambda: "cell"))
+    return cell
 
 
 @pytest.mark.parametrize(
@@ -43,10 +60,7 @@ def test_work_is_repeated_as_often_as_there_is_time_whatever_its_first_run_took(
 ) -> None:
     now, taken = [0.0], itertools.chain([first], itertools.repeat(later))
     monkeypatch.setattr(running_cell, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    cell: Any = object.__new__(RunningCell)
-    cell._session = SimpleNamespace(matrix=SimpleNamespace(rounds=8), progress=SimpleNamespace(showing=showing))
-    cell._benchmark, cell._measurement = Benchmark(), SimpleNamespace(cell=SimpleNamespace(label=lambda: "cell"))
-    prepared = []
+    cell, prepared = prepared_cell(Benchmark()), []
 
     def run() -> None:
         assert prepared.pop() == "fresh"
@@ -54,3 +68,13 @@ def test_work_is_repeated_as_often_as_there_is_time_whatever_its_first_run_took(
 
     assert len(cell.clock(run, setup=lambda: prepared.append("fresh"))) == rounds
     assert not prepared
+
+
+def test_without_a_clock_a_round_after_the_warm_up_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, taken = [0.0], iter([7.0, 3.0, 2.0])  # warm-up, pytest-benchmark's one call, the round
+    monkeypatch.setattr(running_cell, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def run() -> None:
+        now[0] += next(taken)
+
+    assert prepared_cell(Disabled()).clock(run) == [2.0]

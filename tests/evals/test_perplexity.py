@@ -66,6 +66,12 @@ def test_words_and_bytes_are_those_of_the_original_page(model: Any) -> None:
     assert metrics["byte_perplexity"].n == 16
 
 
+def test_a_page_without_blanks_has_no_perplexity_of_words_and_all_else(model: Any) -> None:
+    metrics = perplexity.evaluate(model, Examples("d", "lm", "test", (Document("雨" * 100),)), batch_size=1).metrics
+    assert metrics.keys() == perplexity.evaluate(model, stories(), batch_size=1).metrics.keys() - {"word_perplexity"}
+    assert metrics["byte_perplexity"].n == 300
+
+
 def test_second_halves_are_the_perplexity_of_llama_cpp(model: Any, log_likelihood: Any) -> None:
     found = perplexity.evaluate(model, stories(), batch_size=3).metrics["llama_cpp_perplexity"]
     ids = model.tokenizer.encode("\n\n".join(STORIES))

@@ -58,6 +58,7 @@ def test_the_printed_slowdown_is_what_the_design_will_find(capsys: pytest.Captur
 
     table = noise_table(NoiseFloor("m", {"generation/tokens_per_s": Spread(0.02, 1e-9, 10_000_000, 8)}))
     row = table.splitlines()[1].split("  ")
+    assert row.count(" 0 %") == 1  # no 1e-07 %
     found = [float(text.strip(" %")) for text in row if "%" in text]
     smallest = 100 * math.expm1(math.sqrt(2) * 0.02 * (1.95996 + 1.28155))
     assert found == pytest.approx(
