@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from benchsuite.commands.training_options import limit_options, output_option, settings_from, training_options
+from benchsuite.commands.training_options import (
+    echo_record,
+    limit_options,
+    output_option,
+    settings_from,
+    training_options,
+)
 
 
 @click.command()
@@ -50,6 +56,5 @@ def command(
     settings = settings_from(defaults.within(positions), options)
     made = student if student is not None else layers or 0
     record = distill.run(teacher, made, splits, settings, distillation, output, resume=resume)
-    for name, metric in record.metrics.items():
-        click.echo(f"{name:>22} {metric.value:,.4g} {metric.unit}")
+    echo_record(record)
     click.echo(f"written to {output}; `pytest bench --model {teacher} --model {output}/` measures the two side by side")

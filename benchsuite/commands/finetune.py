@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from benchsuite.commands.training_options import limit_options, output_option, settings_from, training_options
+from benchsuite.commands.training_options import (
+    echo_record,
+    limit_options,
+    output_option,
+    settings_from,
+    training_options,
+)
 
 
 @click.command()
@@ -61,6 +67,5 @@ def command(
     else:
         begun = start.classifier(model, splits.train.labels, **how)
         record = classify.run(begun, splits, settings, output, resume=resume)
-    for name, metric in record.metrics.items():
-        click.echo(f"{name:>22} {metric.value:,.4g} {metric.unit}")
+    echo_record(record)
     click.echo(f"written to {output}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from benchsuite.training.settings import Settings
+
+if TYPE_CHECKING:
+    from benchsuite.record import Record
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = (
@@ -58,3 +61,11 @@ def limit_options(function: F) -> F:
     train = click.option("--train-limit", type=click.IntRange(1), metavar="N", help="train on the first N examples")
     test = click.option("--test-limit", type=click.IntRange(1), metavar="N", help="test on the first N examples")
     return train(test(function))
+
+
+def echo_record(record: Record) -> None:
+    """Print what a run measured, and what of its data it did not take whole."""
+    for name, metric in record.metrics.items():
+        click.echo(f"{name:>22} {metric.value:,.4g} {metric.unit}")
+    for what, count in record.excluded.items():
+        click.echo(f"{what}: {count:,}")

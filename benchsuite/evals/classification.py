@@ -22,7 +22,7 @@ from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
 from benchsuite.evals.answers import continuations, tokenized
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
-from benchsuite.models.classifier import Classifier
+from benchsuite.models.classifier import Classifier, context_of
 from benchsuite.models.language_model import (
     LanguageModel,
     batches,
@@ -99,7 +99,7 @@ def report(true: NDArray[Any], predicted: NDArray[Any], labels: Sequence[str]) -
 def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledText]) -> _Asked:
     if isinstance(model, Classifier):
         classifier, order = model, _order(model, examples)
-        context = _context(classifier)
+        context = context_of(classifier.name, classifier.tokenizer, classifier.n_positions)
         encoded = model.tokenizer.encode_batch([item.text for item in texts])
         return _Asked(
             [ids[:context] for ids in encoded],
@@ -118,16 +118,6 @@ def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledTex
         lambda rows: _by_likelihood(model, labels, rows),
         {"prompt": classification_prompt("{text}"), "score": "the sum of the label's tokens"},
     )
-
-
-def _context(model: Classifier) -> int:
-    """Tokens that a classifier's texts are cut to: those that it was trained with, where its tokenizer says so."""
-    limit = model.tokenizer.max_tokens
-    if limit is None:
-        return model.n_positions
-    if not isinstance(limit, int | float) or not limit >= 1:
-        raise DataError(f"{model.name}: model_max_length of its tokenizer is {limit!r}; wanted a positive number")
-    return int(min(model.n_positions, limit))
 
 
 def _all_scores(asked: _Asked, rows: Sequence[list[int]], batch_size: int, progress: Progress) -> NDArray[np.float64]:
@@ -164,11 +154,17 @@ def _by_likelihood(model: LanguageModel, labels: Sequence[Sequence[int]], rows: 
 @torch.inference_mode()
 def _by_head(model: Classifier, order: list[int], rows: list[list[int]]) -> NDArray[np.float64]:
     """The log-probabilities (B, K) of the classes, in the dataset's order."""
-    last = _last(model.hidden(pad(rows, model.device)), [len(row) for row in rows])  # (B, C)
+    answered = [_without_padding(row, model.pad_token_id) for row in rows]
+    last = _last(model.hidden(pad(rows, model.device)), answered)  # (B, C)
     logits = model.class_logits(last).double()  # (B, K)
     require_finite(model, logits)
     scores: NDArray[np.float64] = logits.log_softmax(dim=-1)[:, order].cpu().numpy()
     return scores
+
+
+def _without_padding(row: Sequence[int], pad_id: int | None) -> int:
+    """The length of a text up to its last token that is none of padding, where transformers reads the answer."""
+    return next((length for length in range(len(row), 0, -1) if row[length - 1] != pad_id), 1)
 
 
 def _last(hidden: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -34,7 +34,17 @@ class ModelSource:
     random: bool = False
 
 
-models: Registry[ModelSource] = Registry("model")
+class _Models(Registry[ModelSource]):
+    def __getitem__(self, name: str) -> ModelSource:
+        try:
+            return super().__getitem__(name)
+        except UnknownNameError as error:
+            if Path(name).is_dir():
+                raise UsageError(f"{error}; the directory of that name is {name}/") from error
+            raise
+
+
+models = _Models("model")
 
 
 def _embedded(device: str, attention: Attention) -> LanguageModel:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from benchsuite.errors import FileFormatError, UnavailableError
+from benchsuite.errors import DataError, FileFormatError, UnavailableError
 from benchsuite.files import read_config
 from benchsuite.models import hub_layout, resolve
 from benchsuite.models.gpt2 import GPT2, Attention
@@ -27,10 +27,12 @@ HEAD = "score.weight"
 class Classifier(LanguageModel, Protocol):
     """A model whose last hidden state says the class; it does not speak: `head` raises UnavailableError.
 
-    `classes` are the names of its classes by index, as `id2label` of its configuration has them.
+    `classes` are the names of its classes by index, as `id2label` of its configuration has them; the answer is read at
+    the last token other than `pad_token_id`.
     """
 
     classes: tuple[str, ...]
+    pad_token_id: int | None
 
     def class_logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
@@ -53,10 +55,16 @@ class NativeClassifier(ClassHead, resolve.NativeModel):
     """Our own GPT-2 as a classifier."""
 
     def __init__(
-        self, name: str, module: GPT2, tokenizer: TextTokenizer, fingerprint: str, classes: tuple[str, ...]
+        self,
+        name: str,
+        module: GPT2,
+        tokenizer: TextTokenizer,
+        fingerprint: str,
+        classes: tuple[str, ...],
+        pad_token_id: int | None,
     ) -> None:
         super().__init__(name, module, tokenizer, fingerprint)
-        self.classes = classes
+        self.classes, self.pad_token_id = classes, pad_token_id
 
 
 def is_classifier(config: Mapping[str, Any]) -> bool:
@@ -84,7 +92,18 @@ def load_classifier(path: Path, name: str, *, device: str, attention: Attention)
         score = nn.Linear(shape.n_embd, len(classes), bias=False)
     score.load_state_dict({"weight": weight.float()}, assign=True)
     module.add_module("score", score.requires_grad_(False).eval())
-    return NativeClassifier(name, module.to(device), tokenizer, resolve.fingerprint(path), classes)
+    weights, padding = resolve.fingerprint(path), config.get("pad_token_id")
+    return NativeClassifier(name, module.to(device), tokenizer, weights, classes, padding)
+
+
+def context_of(name: str, tokenizer: TextTokenizer, positions: int) -> int:
+    """Tokens that a classifier's texts are cut to: those that it was trained with, where its tokenizer says so."""
+    limit = tokenizer.max_tokens
+    if limit is None:
+        return positions
+    if not isinstance(limit, int | float) or not limit >= 1:
+        raise DataError(f"{name}: model_max_length of its tokenizer is {limit!r}; wanted a positive number")
+    return int(min(positions, limit))
 
 
 def classes_of(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:

@@ -120,10 +120,16 @@ class TransformersClassifier(ClassHead, TransformersModel):
     """A classifier that transformers computes; see `benchsuite.models.classifier.Classifier`."""
 
     def __init__(
-        self, name: str, module: nn.Module, tokenizer: TextTokenizer, fingerprint: str, classes: tuple[str, ...]
+        self,
+        name: str,
+        module: nn.Module,
+        tokenizer: TextTokenizer,
+        fingerprint: str,
+        classes: tuple[str, ...],
+        pad_token_id: int | None,
     ) -> None:
         super().__init__(name, module, tokenizer, fingerprint)
-        self.classes = classes
+        self.classes, self.pad_token_id = classes, pad_token_id
 
 
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
@@ -149,9 +155,10 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
     tokenizer = load_tokenizer(path)
     check_vocabulary(tokenizer, module.config.vocab_size, path)
     module = module.to(device).requires_grad_(False).eval()
+    weights, padding = fingerprint(path), config.get("pad_token_id")
     if is_classifier(config):
-        return TransformersClassifier(name, module, tokenizer, fingerprint(path), classes_of(config, path))
-    return TransformersModel(name, module, tokenizer, fingerprint(path))
+        return TransformersClassifier(name, module, tokenizer, weights, classes_of(config, path), padding)
+    return TransformersModel(name, module, tokenizer, weights)
 
 
 def read_whole(auto: Any, path: Path, *, new: frozenset[str] = frozenset(), **options: Any) -> Any:

@@ -30,7 +30,7 @@ from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
 from benchsuite.training.features import Feature, class_features, collate
-from benchsuite.training.loop import SoftLoss, Trained, is_main_process, require_libraries, train
+from benchsuite.training.loop import SoftLoss, Trained, is_main_process, require_runnable, train
 from benchsuite.training.progress import bar
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
@@ -94,7 +94,7 @@ def run(
     confusion, beside the checkpoints of the epochs and training_args.json. `arguments` tell the run apart from others
     besides its settings.
     """
-    require_libraries(settings)
+    require_runnable(settings)
     settings = settings.fitted(start.name, start.context)
     start.tokenizer.model_max_length = settings.context  # whoever loads the classifier is to cut texts alike
     rows, validation, test = (
@@ -104,7 +104,7 @@ def run(
     if is_main_process():
         run_directory.claim(
             directory,
-            {"task": "classification", "model": start.name, "data": splits.fingerprint(), **(arguments or {})}
+            {"task": "classification", **start.origin(), "data": splits.fingerprint(), **(arguments or {})}
             | settings.to_json(),
             finished=metrics_file,
             resume=resume,
@@ -127,9 +127,15 @@ def run(
         for reason, count in features.excluded.items()
     }
     record = record_of(start, found, splits.test, settings.qat or "fp32", settings.batch_size)
+    # under QAT the module holds and computes in fp32: its size and its speed are not those of the precision
+    metrics = {
+        name: metric
+        for name, metric in record.metrics.items()
+        if not settings.qat or name not in ("weight_bytes", "samples_per_s")
+    }
     record = replace(
         record,
-        metrics={**record.metrics, **{name: Metric(loss, "nats", "lower") for name, loss in losses.items()}},
+        metrics={**metrics, **{name: Metric(loss, "nats", "lower") for name, loss in losses.items()}},
         protocol={**record.protocol, "settings": settings.to_json(), "training_s": trained.seconds},
         excluded=excluded,
     )

@@ -6,8 +6,9 @@ on the right answer. With `soft` 0 the same student is trained without its teach
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from benchsuite.training.features import IGNORED, class_features
 from benchsuite.training.loop import is_main_process
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
-from benchsuite.training.start import Start, causal, classifier, is_classifier
+from benchsuite.training.start import Start, causal, classifier, is_classifier, positions_of
 from benchsuite.training.summary import write_summary
 
 
@@ -35,7 +36,7 @@ class Distillation:
     soft: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise UsageError(f"the temperature is {self.temperature}; a number above 0 was wanted")
         if not 0 <= self.soft <= 1:
             raise UsageError(f"the share of the soft loss is {self.soft}; a number from 0 to 1 was wanted")
@@ -60,7 +61,7 @@ def evenly_spaced(teacher: Start, layers: int) -> Start:
             at = parts.index("h") + 1
             parts[at] = str(chosen[int(parts[at])])
         tensor.copy_(state[".".join(parts)])
-    return Start(f"{teacher.name}-{layers}-layers", module, teacher.tokenizer)
+    return replace(teacher, name=f"{teacher.name}-{layers}-layers", module=module)
 
 
 def chosen_layers(teacher: int, student: int) -> list[int]:
@@ -80,7 +81,7 @@ class SoftTargets:
         self._distillation = distillation
 
     def __call__(
-        self, hard: Tensor, inputs: Mapping[str, Tensor], outputs: Any, num_items_in_batch: Tensor | int | None
+        self, hard: Tensor, inputs: Mapping[str, Tensor], outputs: Any, num_items_in_batch: Tensor | float | None
     ) -> Tensor:
         """The mixed loss; sums are divided by `num_items_in_batch` where it is given, else by the rows of the batch."""
         soft = self._distillation.soft
@@ -127,7 +128,7 @@ def run(
     teacher, made = _pair(teacher_name, student, labels, settings)
     if teacher.tokenizer.get_vocab() != made.tokenizer.get_vocab():
         raise UsageError(f"{teacher.name} and {made.name} have different tokenizers; distil between models of one")
-    told = {"teacher": teacher.name, "distillation": asdict(distillation)}
+    told = {"teacher": teacher.origin(), "distillation": asdict(distillation)}
     more: Any = {
         "resume": resume,
         "arguments": told,
@@ -137,7 +138,7 @@ def run(
         return next_token.run(made, splits, settings, directory, **more)
     record = classify.run(made, splits, settings, directory, **more)
     if is_main_process():
-        rows = class_features(splits.test, teacher.encode, context=settings.context).rows
+        rows = class_features(splits.test, teacher.encode, context=positions_of(teacher_name)).rows
         pad = int(teacher.tokenizer.pad_token_id)
         found = classify.classify(teacher.module, rows, splits.test, pad=pad, batch_size=settings.batch_size)
         both = {

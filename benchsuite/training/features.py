@@ -31,8 +31,8 @@ def causal_features(examples: Examples, encode: Encode, *, end: int, context: in
     """Documents and instructions for next-token training, each closed by the token `end`.
 
     Documents are packed into rows of `context` tokens; an instruction is a row. With `answer_only` no loss is computed
-    on the prompt. What does not fit `context` is cut at its end and counted; an example of which nothing would be left
-    to learn is left out and counted.
+    on the prompt. What does not fit `context` is cut at its end and counted; an instruction whose answer has no room at
+    all is left out and counted.
     """
     if examples.task == "lm":
         stream = [
@@ -48,11 +48,11 @@ def causal_features(examples: Examples, encode: Encode, *, end: int, context: in
     rows_of_text, cut, dropped = [], 0, 0
     for prompt, text in zip(prompts, texts, strict=True):
         ids = [*text, end]
-        first = len(prompt) if answer_only else 0
-        cut += len(ids) > context
-        if first >= context:
+        if len(prompt) >= context:
             dropped += 1
             continue
+        cut += len(ids) > context
+        first = len(prompt) if answer_only else 0
         labels = [IGNORED] * first + ids[first:]
         rows_of_text.append({"input_ids": ids[:context], "labels": labels[:context]})
     return Features(rows_of_text, counted(cut_to_the_context=cut, without_room_for_an_answer=dropped))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import math
 import os
 import sys
@@ -27,11 +28,12 @@ from benchsuite.errors import DataError, NumericalError, UnavailableError, Usage
 from benchsuite.quant.apply import size_bytes
 from benchsuite.report.track import PROJECT, require_trackers
 from benchsuite.training.features import IGNORED, Feature, collate
-from benchsuite.training.run_directory import last_checkpoint, require_space
+from benchsuite.training.qat import grid_of
+from benchsuite.training.run_directory import last_checkpoint, require_space, saving
 from benchsuite.training.settings import Settings
 from benchsuite.training.start import Start, quiet_transformers
 
-SoftLoss = Callable[[Any, Mapping[str, Tensor], Any, "Tensor | int | None"], Tensor]
+SoftLoss = Callable[[Any, Mapping[str, Tensor], Any, "Tensor | float | None"], Tensor]
 """(hard loss, inputs, outputs, items in the batch) to the loss that is minimised; see `benchsuite.training.distill`."""
 LOGS = 100  # points of the loss curve
 
@@ -70,6 +72,10 @@ def train(
     checkpoint = last_checkpoint(directory) if resume else None
     of_tokens = isinstance(rows[0]["labels"], list)
     arguments = _arguments(settings, directory, steps_in_epoch=math.ceil(len(rows) / settings.batch_size))
+    if checkpoint and (stopped := _stopped_early(checkpoint, settings)):
+        arguments.num_train_epochs = stopped  # Trainer would go on for an epoch before it stops again
+    if of_tokens:
+        start.module.loss_type = "ForCausalLM"  # GPT-2's own; unsaid, Trainer counts the first token as predicted too
     # a classifier's loss is a mean already: with this, Trainer would multiply it by the number of processes
     arguments.average_tokens_across_devices = of_tokens
     trainer = _Trainer(
@@ -104,18 +110,25 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def require_libraries(settings: Settings) -> None:
-    """UnavailableError with the line that installs it, where the loop or a tracker needs a library that is not here."""
+def require_runnable(settings: Settings) -> None:
+    """Refuse, before a directory is claimed, what cannot be run here.
+
+    UnavailableError with the line that installs it, where the loop or a tracker needs a library that is not here;
+    UsageError for a device, an autocast or a precision to train under that cannot be.
+    """
     if importlib.util.find_spec("accelerate") is None:
         raise UnavailableError("accelerate is not installed; `pip install 'benchsuite[train]'` installs it")
     if is_main_process():
         require_trackers(settings.track)
+    device = resolve_device(settings.device)
+    if settings.autocast == "fp16" and device == "cpu":
+        raise UsageError("autocast in fp16 scales the loss, which needs CUDA; on the CPU use bf16")
+    if settings.qat:
+        grid_of(settings.qat)
 
 
 def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> Any:
     device = resolve_device(settings.device)
-    if settings.autocast == "fp16" and device == "cpu":
-        raise UsageError("autocast in fp16 scales the loss, which needs CUDA; on the CPU use bf16")
     if settings.track:
         os.environ.setdefault("WANDB_PROJECT", PROJECT)
     every = max(1, int(steps_in_epoch * settings.epochs / settings.accumulation / LOGS))
@@ -151,6 +164,14 @@ def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> A
     )
 
 
+def _stopped_early(checkpoint: Path, settings: Settings) -> float | None:
+    """After how many epochs early stopping had ended the run that left `checkpoint`; None where it had not."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    waited = state["stateful_callbacks"].get("EarlyStoppingCallback", {"attributes": {}})["attributes"]
+    done = waited.get("early_stopping_patience_counter", 0) >= (settings.early_stopping or math.inf)
+    return float(state["epoch"]) if done else None
+
+
 class _Trainer(transformers.Trainer):  # type: ignore[misc]
     """Trainer that stops at a loss that is no number, and before a checkpoint that would not fit the disk."""
 
@@ -172,7 +193,10 @@ class _Trainer(transformers.Trainer):  # type: ignore[misc]
     ) -> Any:
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self._soft_loss is not None and model.training:
-            loss = self._soft_loss(loss, inputs, outputs, num_items_in_batch)
+            # the items are those of all processes, whose gradients are averaged: each adds as many times its share
+            shared = num_items_in_batch is not None and self.args.average_tokens_across_devices
+            items = num_items_in_batch / self.accelerator.num_processes if shared else num_items_in_batch
+            loss = self._soft_loss(loss, inputs, outputs, items)
         return (loss, outputs) if return_outputs else loss
 
     def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
@@ -191,7 +215,7 @@ class _Trainer(transformers.Trainer):  # type: ignore[misc]
         needed = 3 * size_bytes(self.model) + (16 << 20)
         what = f"the checkpoint of step {self.state.global_step}"
         require_space(Path(self.args.output_dir), needed, what)
-        with quiet_transformers():
+        with quiet_transformers(), saving(Path(self.args.output_dir), what):
             super()._save_checkpoint(*arguments)
 
     def _require_finite(self, loss: float, what: str) -> None:
@@ -208,6 +232,15 @@ class _Trainer(transformers.Trainer):  # type: ignore[misc]
 
 class _Bar(ProgressCallback):  # type: ignore[misc]
     """Trainer's progress bar with the loss beside it and a line for each validation."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        super().on_train_begin(args, state, control, **more)
+        if self.training_bar is not None and args.warmup_steps >= state.max_steps:
+            line = (
+                f"{args.warmup_steps:,} steps of warm-up, and the run has {state.max_steps:,}: the learning rate never "
+                f"comes up to {args.learning_rate:g}; --warmup-steps sets fewer"
+            )
+            self.training_bar.write(line, file=sys.stderr)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
         if self.training_bar is None or logs is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchsuite.data.examples import Examples
 from benchsuite.device import resolve_device, synchronize
+from benchsuite.errors import DataError
 from benchsuite.evals import instructions
 from benchsuite.files import atomic_write, write_json
 from benchsuite.measure.machine import describe_machine
@@ -21,7 +22,7 @@ from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
 from benchsuite.training.features import causal_features
-from benchsuite.training.loop import SoftLoss, is_main_process, require_libraries, train
+from benchsuite.training.loop import SoftLoss, is_main_process, require_runnable, train
 from benchsuite.training.progress import bar
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
@@ -50,7 +51,7 @@ def run(
     instructions also exact match, token F1 and tokens/s of inference), the picture of the losses and, of instructions,
     answers.md, beside the checkpoints of the epochs and training_args.json.
     """
-    require_libraries(settings)
+    require_runnable(settings)
     settings = settings.fitted(start.name, start.context)
     task = splits.train.task
     end = int(start.tokenizer.eos_token_id)
@@ -58,8 +59,11 @@ def run(
         causal_features(examples, start.encode, end=end, context=settings.context, answer_only=answer_only)
         for examples in (splits.train, splits.validation, splits.test)
     )
+    for part, features in ((splits.train, rows), (splits.validation, validation), (splits.test, test)):
+        if not features.rows:
+            raise DataError(f"{part.where}: nothing fits a context of {settings.context} tokens; --context sets more")
     if is_main_process():
-        told = {"task": task, "model": start.name, "data": splits.fingerprint(), "answer_only": answer_only}
+        told = {"task": task, **start.origin(), "data": splits.fingerprint(), "answer_only": answer_only}
         run_directory.claim(
             directory, {**told, **(arguments or {}), **settings.to_json()}, finished=METRICS, resume=resume
         )
@@ -76,7 +80,7 @@ def run(
         cell=Cell("instructions" if task == "instructions" else "training", start.name, settings.qat or "fp32",
                   splits.test.dataset, batch_size=settings.batch_size, device=device, limit=splits.test.limited),
         metrics={name: Metric(loss, "nats", "lower") for name, loss in losses.items()}
-        | {"weight_bytes": Metric(size_bytes(start.module), "B", "lower")},
+        | ({} if settings.qat else {"weight_bytes": Metric(size_bytes(start.module), "B", "lower")}),
         protocol={"settings": settings.to_json(), "answer_only": answer_only, "training_s": trained.seconds},
         machine=describe_machine(device),
         excluded={f"{name}: {reason}": count for name, features in (("train", rows), ("test", test))

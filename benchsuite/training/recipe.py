@@ -34,12 +34,12 @@ from benchsuite.record import Record, from_json, to_json
 from benchsuite.report.track import track_matrix
 from benchsuite.training import classify
 from benchsuite.training.features import class_features
-from benchsuite.training.loop import require_libraries
+from benchsuite.training.loop import require_runnable
 from benchsuite.training.progress import bar
 from benchsuite.training.run_directory import require_same
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
-from benchsuite.training.start import Start, classifier, quiet_transformers
+from benchsuite.training.start import Start, classifier, quiet_transformers, weights_of
 from benchsuite.training.summary import write_summary
 
 STEPS = ("baseline", "ptq", "bnb")
@@ -71,13 +71,17 @@ class Recipe:
 
 def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
     """Do the steps in order, then write summary.json and summary.md of all that is there; returns the table."""
-    require_libraries(recipe.settings)
+    require_runnable(recipe.settings)
     if "baseline" in steps:
         _once(recipe, recipe.baseline / METRICS["baseline"], lambda: _train(recipe))
     if not (recipe.baseline / METRICS["baseline"]).is_file():
         raise UsageError(f"{recipe.baseline} holds no finished baseline; run the step baseline first")
     settings = recipe.settings.to_json()
-    require_same(recipe.baseline, settings if "baseline" in steps else {"context": settings["context"]})
+    if "baseline" in steps:  # it may have been finished before
+        began = {"data": recipe.splits.fingerprint(), "weights": weights_of(recipe.model)}
+        require_same(recipe.baseline, settings | began)
+    else:
+        require_same(recipe.baseline, {"context": settings["context"]})
     if "ptq" in steps:
         _scratch(recipe, recipe.baseline, INT8, recipe.output / "ptq-scratch-int8")
     if "bnb" in steps:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchsuite.errors import FileFormatError, OutputError, UsageError
+from safetensors import SafetensorError
+
+from benchsuite.errors import FileFormatError, OutputError, UsageError, first_line
 from benchsuite.files import write_json
 
 ARGUMENTS = "training_args.json"
@@ -79,6 +82,18 @@ def require_space(directory: Path, needed: int, what: str) -> None:
             f"no space left on the disk for {what} in {directory}: {needed / 1e6:,.0f} MB are needed, "
             f"{free / 1e6:,.0f} MB are free; free some and go on with --resume"
         )
+
+
+@contextlib.contextmanager
+def saving(directory: Path, what: str) -> Iterator[None]:
+    """OutputError where a library cannot write `what` into `directory` while the block runs."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch's and safetensors' own of the system's
+        raise OutputError(
+            f"{what} cannot be written to {directory}: {first_line(error)}; make room (the disk, a quota, `ulimit -f`) "
+            "and go on with --resume"
+        ) from error
 
 
 def _is_whole(file: Path) -> bool:

@@ -12,14 +12,16 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.errors import FileFormatError, UnavailableError, UsageError, first_line
 from benchsuite.files import read_config
 from benchsuite.models import HUB_IDS, models
+from benchsuite.models.classifier import context_of
 from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
-from benchsuite.models.resolve import TINY, fetch, weight_files
+from benchsuite.models.resolve import TINY, fetch, fingerprint, weight_files
+from benchsuite.models.tokenizer import load_tokenizer
 from benchsuite.models.transformers_model import ATTENTION_NAMES, UNREADABLE, read_whole
 from benchsuite.quant.apply import size_bytes
-from benchsuite.training.run_directory import require_space
+from benchsuite.training.run_directory import require_space, saving
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,16 @@ class Start:
     name: str
     module: Any  # transformers.PreTrainedModel
     tokenizer: Any  # transformers.PreTrainedTokenizerFast, with a padding token
+    source: str  # the registry's name of what its weights are of
 
     @property
     def context(self) -> int:
         """Tokens that the model can see."""
         return int(self.module.config.max_position_embeddings)
+
+    def origin(self) -> dict[str, str]:
+        """What tells it apart from another model, of the same name too."""
+        return {"model": self.name, "weights": weights_of(self.source)}
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts; nothing is added at either end."""
@@ -43,9 +50,11 @@ class Start:
     def save(self, directory: Path) -> None:
         """Write all that `from_pretrained` needs."""
         require_space(directory, size_bytes(self.module) + (16 << 20), "the model")
-        with quiet_transformers():
+        with quiet_transformers(), saving(directory, "the model"):
             self.module.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
+        for file in directory.glob("*.safetensors"):
+            file.chmod(0o644)  # safetensors lets nobody else read them
 
 
 def causal(name: str, *, attention: Attention = "sdpa", seed: int = 0) -> Start:
@@ -92,13 +101,22 @@ def directory_of(name: str) -> Path:
     return fetch(HUB_IDS.get(name, name))
 
 
+def weights_of(name: str) -> str:
+    """The fingerprint of a model's weights; `random` where a seed draws them."""
+    return "random" if models[name].random else fingerprint(directory_of(name))
+
+
 def positions_of(name: str) -> int:
-    """Tokens that a model can see, from its configuration alone."""
+    """Tokens that a model can see, from its files of settings alone; a classifier those that it was trained with."""
     shape = name.removeprefix("random:")
     if shape in CONFIGS and shape != name:
         return CONFIGS[shape].n_positions
-    config = read_config(TINY if shape != name else directory_of(name))
-    return int(config.get("n_positions") or config.get("max_position_embeddings") or GPT2Config.n_positions)
+    directory = TINY if shape != name else directory_of(name)
+    config = read_config(directory)
+    positions = int(config.get("n_positions") or config.get("max_position_embeddings") or GPT2Config.n_positions)
+    if shape == name and is_classifier(name):
+        return context_of(name, load_tokenizer(directory), positions)
+    return positions
 
 
 def is_classifier(name: str) -> bool:
@@ -114,19 +132,22 @@ def _start(
     transformers.set_seed(seed)
     how = {"attn_implementation": ATTENTION_NAMES[attention], "dtype": torch.float32}
     shape = name.removeprefix("random:")
-    if shape != name:
-        _ = models[name]
-        directory = TINY
-        config = (
-            transformers.AutoConfig.from_pretrained(TINY, **options)
-            if shape == "tiny"
-            else transformers.GPT2Config(**asdict(CONFIGS[shape]), bos_token_id=0, eos_token_id=0, **options)
-        )
-        module = auto.from_config(config, **how)
-    else:
-        directory = directory_of(name)
-        module = _read(directory, auto, new=new, **how, **options)
-    return Start(models[name].name, module, _tokenizer(directory, module))
+    try:
+        if shape != name:
+            _ = models[name]
+            directory = TINY
+            config = (
+                transformers.AutoConfig.from_pretrained(TINY, **options)
+                if shape == "tiny"
+                else transformers.GPT2Config(**asdict(CONFIGS[shape]), bos_token_id=0, eos_token_id=0, **options)
+            )
+            module = auto.from_config(config, **how)
+        else:
+            directory = directory_of(name)
+            module = _read(directory, auto, new=new, **how, **options)
+    except ImportError as error:
+        raise UnavailableError(f"{name}: transformers needs another library for it: {first_line(error)}") from error
+    return Start(models[name].name, module, _tokenizer(directory, module), name)
 
 
 def _read(directory: Path, auto: Any, **options: Any) -> Any:

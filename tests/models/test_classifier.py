@@ -171,6 +171,19 @@ def test_a_longer_text_loses_its_end(directory: Path) -> None:
         assert item["log_likelihood"] == same["log_likelihood"]
 
 
+def test_a_text_that_ends_in_padding_is_answered_at_the_last_token_before_it(directory: Path) -> None:
+    model = load_directory(directory, "classifier")
+    reference = transformers.GPT2ForSequenceClassification.from_pretrained(directory).eval()
+    text = "A cup<|endoftext|><|endoftext|>"
+    ids = model.tokenizer.encode(text)
+    assert ids[-2:] == [model.pad_token_id] * 2
+    texts = Examples("topics", "classification", "test", (LabelledText(text, 0),), labels=TEXTS.labels)
+    [item] = classification.evaluate(model, texts, batch_size=1).items
+    with torch.inference_mode():
+        logs = reference(torch.tensor([ids])).logits[0].log_softmax(-1)
+    assert item["log_likelihood"] == pytest.approx(dict(zip(NAMES, logs.tolist(), strict=True)), abs=1e-4)
+
+
 @pytest.mark.parametrize("limit", [0, -5, "long"])
 def test_a_limit_that_is_no_number_of_tokens_is_named(directory: Path, limit: object) -> None:
     (directory / "tokenizer_config.json").write_text(json.dumps({"model_max_length": limit}))

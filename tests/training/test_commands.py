@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 
 import pytest
 import transformers
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from benchsuite.cli import main
 from benchsuite.training import run_directory
@@ -128,11 +130,68 @@ def test_a_context_that_the_model_does_not_have_is_a_usage_error(instruct, tmp_p
     assert not (tmp_path / "OUT").exists()
 
 
-def test_texts_that_are_longer_than_the_context_are_cut_and_counted(two_layers, labelled, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--qat", "absmx4", "unknown precision 'absmx4'"),
+        ("--device", "gpu", "unknown device 'gpu'"),
+        ("--autocast", "fp16", "needs CUDA"),
+        ("--attention", "flash", "transformers needs another library for it: FlashAttention2"),
+        ("--context", "12", "(train): nothing fits a context of 12 tokens"),
+    ],
+)
+def test_what_cannot_be_run_claims_no_directory(instruct, tmp_path, capsys, option, value, says):
+    if value == "flash" and importlib.util.find_spec("flash_attn"):
+        pytest.skip("flash-attn is installed")
+    _, message = error_of(capsys, instruct, option, value)
+    assert says in message
+    assert not (tmp_path / "OUT").exists()
+
+
+def test_a_run_is_not_resumed_with_the_weights_of_another_model_of_the_same_name(
+    two_layers, instruct, asked, tmp_path, capsys
+):
+    instruct("--epochs", "1")
+    (tmp_path / "OUT" / "metrics.json").unlink()  # as if it had been interrupted
+    other = tmp_path / "other" / two_layers.name
+    shutil.copytree(two_layers, other)
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: tensor / 2 for name, tensor in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+    command = ["finetune", "instruct", "--model", str(other), "--data", str(asked), *FAST, "--epochs", "1", "--resume"]
+    assert "began with weights" in error_of(capsys, main, [*command, "-o", out(tmp_path)])[1]
+    instruct("--epochs", "1", "--resume")
+
+
+def test_the_files_of_a_model_can_be_read_by_all_who_can_read_its_config(instruct, tmp_path):
+    instruct("--epochs", "1")
+    modes = {path.stat().st_mode for path in (tmp_path / "OUT").iterdir() if path.is_file()}
+    assert len(modes) == 1
+
+
+def test_a_file_that_may_not_be_so_large_is_named(instruct, tmp_path, capsys, monkeypatch):
+    def save(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: File too large (os error 27)")
+
+    monkeypatch.setattr(transformers.GPT2LMHeadModel, "save_pretrained", save)
+    code, message = error_of(capsys, instruct, "--epochs", "1")
+    assert code == 3
+    assert f"the checkpoint of step 7 cannot be written to {tmp_path / 'OUT'}: Error while serializing" in message
+
+
+def test_a_classifier_that_was_trained_under_a_precision_has_no_size_and_no_speed_of_it(two_layers, labelled, tmp_path):
+    command = ["finetune", str(labelled), "--model", str(two_layers), "--qat", "absmax4", "--epochs", "1", *FAST]
+    main([*command, "-o", out(tmp_path)])
+    metrics = json.loads((tmp_path / "OUT" / "metrics.json").read_text())["metrics"]
+    assert "accuracy" in metrics
+    assert metrics.keys().isdisjoint({"weight_bytes", "samples_per_s"})
+
+
+def test_texts_that_are_longer_than_the_context_are_cut_and_counted(two_layers, labelled, tmp_path, capsys):
     command = ["finetune", str(labelled), "--model", str(two_layers), "--context", "6", "--epochs", "1", *FAST]
     main([*command, "-o", out(tmp_path)])
     excluded = json.loads((tmp_path / "OUT" / "metrics.json").read_text())["excluded"]
     assert excluded["test: cut to the context"] > 0
+    assert f"test: cut to the context: {excluded['test: cut to the context']}" in capsys.readouterr().out
 
 
 def test_a_learning_rate_that_makes_the_loss_nan_is_named_with_the_step_and_what_stays(instruct, tmp_path, capsys):

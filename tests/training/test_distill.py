@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchsuite.errors import UsageError
 from benchsuite.training import classify, distill
 from benchsuite.training.distill import Distillation, SoftTargets, chosen_layers, evenly_spaced, soft_divergence
 from benchsuite.training.settings import Settings
-from benchsuite.training.start import causal, classifier
+from benchsuite.training.start import causal, classifier, positions_of
 
 SETTINGS = Settings(learning_rate=3e-3, batch_size=8, epochs=1, context=64, warmup_steps=5, device="cpu")
 
@@ -80,7 +84,7 @@ def test_a_student_equal_to_its_teacher_has_only_the_hard_loss(two_layers):
     assert float(loss.detach()) == pytest.approx(1.5, abs=1e-4)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"soft": 1.5}, {"soft": -0.1}])
+@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"temperature": math.inf}, {"soft": 1.5}, {"soft": -0.1}])
 def test_a_temperature_or_share_that_cannot_be_is_a_usage_error(wrong):
     with pytest.raises(UsageError, match="was wanted"):
         Distillation(**wrong)
@@ -98,6 +102,31 @@ def test_a_distilled_classifier_stands_beside_its_teacher_in_the_summary(two_lay
     rows = json.loads((tmp_path / "student" / "summary.json").read_text())["rows"]
     assert list(rows) == ["teacher", "student"]
     assert rows["student"]["compression"] > 1
+
+
+def test_a_teacher_reads_as_much_as_it_was_trained_to_and_its_student_no_more(two_layers, text_splits, tmp_path):
+    teacher = tmp_path / "teacher"
+    short = replace(SETTINGS, context=3)
+    classify.run(classifier(str(two_layers), text_splits.train.labels), text_splits, short, teacher)
+    assert positions_of(str(teacher)) == 3
+    assert positions_of(str(two_layers)) == 64
+    alone = json.loads((teacher / "metrics.json").read_text())["metrics"]["accuracy"]["value"]
+    distill.run(str(teacher), 1, text_splits, SETTINGS, Distillation(), tmp_path / "student")
+    rows = json.loads((tmp_path / "student" / "summary.json").read_text())["rows"]
+    assert rows["teacher"]["accuracy"] == alone
+
+
+def test_a_student_is_not_resumed_with_another_teacher_of_the_same_name(two_layers, instruction_splits, tmp_path):
+    other = tmp_path / two_layers.name
+    shutil.copytree(two_layers, other)
+    file = other / "model.safetensors"
+    save_file({name: tensor / 2 for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    splits = instruction_splits.limited(16, 4)
+    settings = replace(SETTINGS, context=64, epochs=1)
+    distill.run(str(two_layers), 1, splits, settings, Distillation(), tmp_path / "student")
+    (tmp_path / "student" / "metrics.json").unlink()  # as if it had been interrupted
+    with pytest.raises(UsageError, match="began with teacher"):
+        distill.run(str(other), 1, splits, settings, Distillation(), tmp_path / "student", resume=True)
 
 
 def test_a_teacher_whose_labels_stand_in_another_order_says_the_same(two_layers, text_splits, tmp_path):

@@ -31,3 +31,28 @@ def test_two_processes_train_one_classifier(tmp_path: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())["metrics"]
     # one split, by Trainer over both processes and by our own loop in one
     assert metrics["validation_loss"]["value"] == pytest.approx(metrics["test_loss"]["value"], rel=1e-5)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no distributed package")
+def test_a_teacher_counts_as_much_over_two_processes(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Say {word}.", "output": word} for word in ("rain", "sun", "snow", "wind") * 8]
+    data = tmp_path / "asked.json"
+    data.write_text(json.dumps(rows), encoding="utf-8")
+
+    def step(processes: int) -> dict[str, float]:
+        launched = ("torch.distributed.run", "--nproc-per-node", str(processes), "--standalone", "-m")
+        out = tmp_path / str(processes)
+        command = [
+            *(sys.executable, "-m", *(launched if processes > 1 else ()), "benchsuite", "distill"),
+            *("--teacher", "tiny", "--layers", "1", "--data", str(data), "--soft", "1", "--epochs", "1"),
+            *("--train-limit", "16", "--test-limit", "1", "--batch-size", str(16 // processes), "--device", "cpu"),
+            *("--warmup-steps", "0", "-o", str(out)),
+        ]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300)
+        assert run.returncode == 0, run.stderr[-2000:]
+        [state] = out.glob("checkpoint-1/trainer_state.json")
+        return next(entry for entry in json.loads(state.read_text())["log_history"] if "grad_norm" in entry)
+
+    one, two = step(1), step(2)
+    assert two["loss"] == pytest.approx(one["loss"], rel=0.1)  # dropout is drawn anew
+    assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=0.3)

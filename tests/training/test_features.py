@@ -38,15 +38,17 @@ def test_with_answer_only_the_loss_is_on_the_output_and_the_end_alone():
 
 
 def test_what_is_longer_than_the_context_is_cut_and_counted():
-    features = of_instructions(ASKED, context=20)
-    assert len(features.rows[0]["input_ids"]) == len(features.rows[0]["labels"]) == 20
+    context = len(instruction_prompt(ASKED)) + 1
+    features = of_instructions(ASKED, context=context)
+    assert len(features.rows[0]["input_ids"]) == len(features.rows[0]["labels"]) == context
     assert features.excluded == {"cut to the context": 1}
 
 
-def test_an_example_without_room_for_its_answer_is_left_out_and_counted():
-    features = of_instructions(ASKED, context=20, answer_only=True)
+@pytest.mark.parametrize("answer_only", [False, True])
+def test_an_example_without_room_for_its_answer_is_left_out_and_counted(answer_only):
+    features = of_instructions(ASKED, context=len(instruction_prompt(ASKED)), answer_only=answer_only)
     assert features.rows == []
-    assert features.excluded["without room for an answer"] == 1
+    assert features.excluded == {"without room for an answer": 1}
 
 
 @given(st.lists(st.text(st.characters(min_codepoint=1, max_codepoint=99), max_size=30), min_size=1), st.integers(2, 9))

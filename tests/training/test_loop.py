@@ -49,6 +49,12 @@ def run(two_layers, instruction_splits, tmp_path):
     return go
 
 
+def without_dropout(start):
+    for module in start.module.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
 def weights(start):
     return {name: tensor.clone() for name, tensor in start.module.state_dict().items()}
 
@@ -159,9 +165,15 @@ def test_a_setting_that_cannot_be_is_a_usage_error(wrong):
         replace(SETTINGS, **wrong)
 
 
-def test_fp16_autocast_is_refused_on_the_cpu(run):
-    with pytest.raises(UsageError, match=r"fp16 .* needs CUDA"):
-        run(replace(SETTINGS, autocast="fp16"))
+def test_the_loss_that_is_shown_is_the_mean_over_the_tokens_that_are_predicted(two_layers, tmp_path):
+    start = causal(str(two_layers))
+    rows = [{"input_ids": ids, "labels": ids} for ids in ([5, 6, 7], [8, 9, 10, 11, 12, 13])]
+    with torch.inference_mode():
+        logits = [start.module.eval()(torch.tensor([row["labels"]])).logits[0, :-1] for row in rows]
+    wanted = torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor([6, 7, 9, 10, 11, 12, 13]))
+    without_dropout(start)
+    trained = train(start, rows, rows, replace(SETTINGS, epochs=1), tmp_path / "run")
+    assert [entry["loss"] for entry in trained.history if "loss" in entry] == pytest.approx([float(wanted)], rel=1e-5)
 
 
 @pytest.mark.parametrize(("package", "line"), [("trackio", "trackio"), ("accelerate", r"benchsuite\[train\]")])
@@ -196,13 +208,31 @@ def test_accumulated_batches_train_as_one_batch_does(request, two_layers, tmp_pa
         same_length = [{**row, "input_ids": row["input_ids"][:6]} for row in rows[:8]]  # one step
         for row in same_length:
             row["labels"] = row["labels"][:6] if isinstance(row["labels"], list) else row["labels"]
-        for module in start.module.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        without_dropout(start)
         trained = train(start, same_length, same_length, settings, tmp_path / f"{batch_size}")
         found.append([entry["loss"] for entry in trained.history if "loss" in entry])
     assert len(found[0]) == 1
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_said(run, capsys):
+    run(replace(SETTINGS, epochs=0.4, warmup_steps=10))
+    assert (
+        "10 steps of warm-up, and the run has 10: the learning rate never comes up to 0.003" in capsys.readouterr().err
+    )
+    run(replace(SETTINGS, epochs=0.4, warmup_steps=9), directory="shorter")
+    assert "warm-up" not in capsys.readouterr().err
+
+
+def test_what_early_stopping_had_ended_is_not_trained_on_when_its_measuring_was_interrupted(run, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, epochs=8, early_stopping=1, learning_rate=1e-2)
+    monkeypatch.setattr(loop._Trainer, "evaluation_loop", _rising(loop._Trainer.evaluation_loop))
+    stopped, _ = run(settings)
+    again, resumed = run(settings, resume=True)
+    assert resumed.trainer.state.epoch == 2
+    best = load_file(tmp_path / "run" / "checkpoint-25" / "model.safetensors")
+    for start in (stopped, again):
+        assert all(torch.equal(tensor, weights(start)[name]) for name, tensor in best.items())
 
 
 def test_early_stopping_waits_no_longer_for_being_interrupted(run, tmp_path, monkeypatch):

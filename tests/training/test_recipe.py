@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from benchsuite.errors import OutputError, UsageError
 from benchsuite.quant.grids import Absmax
@@ -142,6 +143,18 @@ def test_a_step_alone_needs_the_baseline(recipe, tmp_path):
 def test_a_resumed_recipe_has_the_settings_that_its_baseline_began_with(recipe, changed, steps, message):
     with pytest.raises(UsageError, match=message):
         run(replace(recipe, settings=replace(SETTINGS, **changed), resume=True), steps)
+
+
+def test_a_resumed_recipe_has_the_training_data_and_the_weights_that_its_baseline_began_with(recipe, tmp_path):
+    fewer = replace(recipe, splits=recipe.splits.limited(20, None), resume=True)
+    with pytest.raises(UsageError, match="began with data"):
+        run(fewer)
+    other = tmp_path / recipe.name
+    shutil.copytree(recipe.model, other)
+    file = other / "model.safetensors"
+    save_file({name: tensor / 2 for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    with pytest.raises(UsageError, match="began with weights"):
+        run(replace(recipe, model=str(other), resume=True))
 
 
 def test_other_test_texts_are_not_put_into_one_table(recipe):
