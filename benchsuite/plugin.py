@@ -6,6 +6,7 @@ its kin come in with the first cell that runs.
 
 from __future__ import annotations
 
+import argparse
 import collections
 import contextlib
 from collections.abc import Generator, Iterator
@@ -47,13 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")
     group.addoption("--limit", metavar="N", help="at most N examples of each dataset; the record says so")
     group.addoption("--profile", metavar="NAME", help="quick, default or full: what is measured where nothing is said")
-    length = {"action": "append", "type": int, "default": [], "metavar": "TOKENS"}
+    length = {"action": "append", "type": _length, "default": [], "metavar": "TOKENS"}
     group.addoption("--sequence-length", help="training: sequence lengths, instead of 128; may be repeated", **length)
     group.addoption("--compile", action="store_true", help="training: cells with torch.compile beside those without")
     group.addoption("--gradient-checkpointing", action="store_true", help="training: recompute activations")
     group.addoption(
-        "--baseline", metavar="FILE", help="a benchmark file (or its name in the storage): a cell that regressed fails"
-    )
+        "--baseline", metavar="FILE",
+        help="a benchmark file (or its name in the storage): a cell fails that regressed or cannot be compared",
+    )  # fmt: skip
     group.addoption("--track", help="wandb, tensorboard or trackio: send every cell there at the end", **several)
     group.addoption("--samples", metavar="DIR", help="write every prompt, answer and score here: a .jsonl file a cell")
     group.addoption(
@@ -61,6 +63,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write a trace, a table of operators and the roofline of each cell there (default: .benchmarks/profiles)",
     )  # fmt: skip
     group.addoption("--list-matrix", action="store_true", help="print the cells that are selected and stop")
+
+
+def _length(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r}; a whole number of at least 2 was wanted")
+    return int(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,12 +19,15 @@ from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
 from benchsuite.files import writable_directory
 from benchsuite.matrix import Matrix, Question, read_settings
+from benchsuite.measure.limits import read_limits
+from benchsuite.measure.machine import describe_machine
 from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
 from benchsuite.measure.resident import Loaded, Resident
 from benchsuite.models import models
 from benchsuite.models.in_precision import load
 from benchsuite.record import KEY, Cell, Record, Status, to_json
 from benchsuite.report.progress import Progress
+from benchsuite.report.roofline import limits_line
 from benchsuite.report.table import print_summary
 from benchsuite.report.track import track_matrix
 from benchsuite.report.verdicts import message
@@ -121,7 +124,7 @@ class Session:
         self._records[item.nodeid] = record
 
     def judge(self, record: Record) -> None:
-        """Fail the test of a cell that is worse than in the baseline, with the verdicts as its message."""
+        """Fail the test of a cell that is worse than in the baseline or not there, with the verdicts as its message."""
         if self._baseline is not None:
             verdicts = gate(self._baseline, record, self._policy)
             if bad := [verdict for verdict in verdicts if verdict.outcome in ("worse", "missing", "not comparable")]:
@@ -131,6 +134,9 @@ class Session:
         """Keep the record of a cell that was skipped or failed before all was measured, with the reason."""
         if item.nodeid not in self._records:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            crash = getattr(report.longrepr, "reprcrash", None)
+            if crash and not reason.endswith(crash.message.removeprefix("Failed: ")):
+                reason += f"\n{crash.message.partition(chr(10))[0]}"  # a traceback ends in the error's name alone
             status: Status = "skipped" if report.outcome == "skipped" else "failed"
             reason = reason.removeprefix("Skipped: ").strip()
             self._records[item.nodeid] = Record(cell_of(self, item), status=status, reason=reason)
@@ -159,6 +165,11 @@ class Session:
         print_summary(list(self._records.values()), console)
         writer.line()
         writer.write(text.getvalue())
+        if self.profiles and self._records:
+            limits = read_limits(describe_machine(self.device)["fingerprint"])
+            writer.line(f"benchsuite: the profiles are in {self.profiles}")
+            if limits is None:
+                writer.line(f"benchsuite: no picture of a roofline: {limits_line(limits)}")
         if self.results.path:
             writer.line(self.results.failure or f"benchsuite: the records are in {self.results.path}")
 

@@ -117,6 +117,7 @@ def test_pytest_benchmark_keeps_working_with_the_file(quick: Any, tmp_path: Path
         (["--profile", "qick"], "did you mean 'quick'"),
         (["--limit", "none"], "limit is 'none'"),
         (["--attention", "flsh"], "did you mean 'flash'"),
+        (["--sequence-length", "1"], "'1'; a whole number of at least 2 was wanted"),
     ],
 )
 def test_an_unknown_name_is_a_usage_error_before_anything_runs(arguments: list[str], message: str) -> None:
@@ -154,15 +155,16 @@ def test_a_cell_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None
         "    def apply(self, module, *, device, calibration=None):\n"
         "        coverage = precisions['fp32'].apply(module, device=device)\n"
         "        if self.name == 'memory': raise MemoryError('too much')\n"
+        "        if self.name == 'lookup': raise LookupError('no such group\\nat all')\n"
         "        module.wte.weight.data[:] = float('nan')\n"
         "        return coverage\n"
-        "for name in ('nan', 'memory'):\n"
+        "for name in ('nan', 'memory', 'lookup'):\n"
         "    precisions.register(name, Broken(name))\n"
     )
     (tmp_path / "test_mine.py").write_text((ROOT / "bench" / "test_perplexity.py").read_text())
     path = tmp_path / "out.json"
     finished = run(
-        "--precision", "nan,memory,bf16", "--dataset", "prose", "--limit", "2", f"--benchmark-json={path}",
+        "--precision", "nan,memory,lookup,bf16", "--dataset", "prose", "--limit", "2", f"--benchmark-json={path}",
         "-p", "no:randomly", "--import-mode=importlib", cwd=tmp_path,
     )  # fmt: skip
     assert finished.returncode == 1, finished.stdout
@@ -171,6 +173,7 @@ def test_a_cell_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None
     assert found["nan"].status == found["memory"].status == "failed"
     assert "NaN or infinite" in found["nan"].reason
     assert "memory ran out" in found["memory"].reason
+    assert found["lookup"].reason.endswith("\nLookupError: no such group")
     assert "Traceback" not in finished.stdout
 
 

@@ -60,12 +60,12 @@ def command(
     from benchsuite.verdicts.compare import Policy
 
     policy = Policy(make_budgets(budgets, settings_here().get("budgets")))
-    folder = writable_directory(str(keep or Path(".benchmarks") / "ab" / time.strftime("%Y%m%d-%H%M%S")), "--keep")
     for path, option in ((markdown, "--markdown"), (json_file, "--json")):
         require_writable(path, option)
     interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         trial = Trial(_sides(revisions, env_a, env_b, stack))
+        folder = writable_directory(str(keep or Path(".benchmarks") / "ab" / time.strftime("%Y%m%d-%H%M%S")), "--keep")
         try:
             run_trial(trial, context.meta[PYTEST], runs, folder, policy, lambda text: click.echo(text, err=True))
         except KeyboardInterrupt:

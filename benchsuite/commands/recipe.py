@@ -44,6 +44,8 @@ def command(
     settings = settings_from(DEFAULTS.within(positions_of(model)), options)
     if settings.qat:
         grid_of(settings.qat)  # a precision that cannot be trained under is found out before hours of training
+    if steps and "baseline" not in steps:  # what is missing is said before the data are fetched
+        recipe.require_baseline(recipe.baseline_of(model, output))
     splits = load_splits(data, ("classification",), seed=settings.seed).limited(train_limit, test_limit)
     table = recipe.run(
         recipe.Recipe(model, splits, replace(settings, qat=None), output, qat=settings.qat, resume=resume),

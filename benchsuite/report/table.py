@@ -139,7 +139,8 @@ def _heading(group: Cell, width: int) -> Text:
 def _title(measured: Sequence[Record]) -> str:
     machine = measured[0].machine
     where = machine.get("gpu", {}).get("name") or machine.get("processor", "")
-    return f"benchsuite: {len(measured)} cells on {where}, {machine.get('threads')} threads; ratios to {REFERENCE}"
+    cells = f"{len(measured)} cell{'s' * (len(measured) != 1)}"
+    return f"benchsuite: {cells} on {where}, {machine.get('threads')} threads; ratios to {REFERENCE}"
 
 
 def _group(cell: Cell) -> Cell:
@@ -153,7 +154,7 @@ def _quality(metric: Metric | None) -> str:
     if metric.unit == "share":
         spread = f" ± {_half_width(metric) * 100:.1f}" if metric.interval else ""
         return f"{metric.value * 100:.1f}{spread}"
-    return f"{metric.value:#.4g}"
+    return f"{metric.value:#.4g}" if abs(metric.value) < 1_000 else f"{metric.value:,.0f}"
 
 
 def _half_width(metric: Metric) -> float:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchsuite.record import Record
 from benchsuite.report.curves import new_figure, save_figure
 from benchsuite.report.table import QUALITY
+
+# Paul Tol's "muted" scheme and black: told apart by colour-blind readers too
+COLOURS = ("black", "#332288", "#cc6677", "#117733", "#ddcc77", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499")
+MARKERS = "os^Dv"
 
 
 def plot_tradeoffs(records: Sequence[Record], stem: Path) -> list[Path]:
@@ -22,23 +27,24 @@ def plot_tradeoffs(records: Sequence[Record], stem: Path) -> list[Path]:
             panels.setdefault((cell.question, cell.dataset), []).append(record)
     if not panels:
         return []
-    figure, first = new_figure(4.8 * len(panels), 4.0)
+    figure, first = new_figure(4.8 * len(panels) + 1.5, 4.0)
     first.remove()
+    cells = [record.cell for shown in panels.values() for record in shown]
+    colours = dict(zip(dict.fromkeys(cell.precision for cell in cells), itertools.cycle(COLOURS), strict=False))
+    markers = dict(zip(dict.fromkeys(cell.model for cell in cells), itertools.cycle(MARKERS), strict=False))
     for place, ((question, dataset), shown) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        for model in dict.fromkeys(record.cell.model for record in shown):
-            own = [record for record in shown if record.cell.model == model]
-            metrics = [record.metrics[QUALITY[question]] for record in own]
-            sizes = [record.metrics["weight_bytes"].value / 2**20 for record in own]
-            values = [metric.value for metric in metrics]
-            ends = [metric.interval or (metric.value, metric.value) for metric in metrics]
-            below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
-            above = [high - value for value, (_, high) in zip(values, ends, strict=True)]
-            axes.errorbar(sizes, values, yerr=[below, above], fmt="o", capsize=3, label=model)
-            for record, size, value in zip(own, sizes, values, strict=True):
-                axes.annotate(
-                    record.cell.precision, (size, value), xytext=(4, 4), textcoords="offset points", fontsize=7
-                )
+        for record in shown:
+            metric, size = record.metrics[QUALITY[question]], record.metrics["weight_bytes"].value / 2**20
+            low, high = metric.interval or (metric.value, metric.value)
+            axes.errorbar(
+                [size], [metric.value], yerr=[[metric.value - low], [high - metric.value]], capsize=3,
+                marker=markers[record.cell.model], color=colours[record.cell.precision],
+            )  # fmt: skip
         axes.set(title=f"{question}, {dataset}", xlabel="weights (MiB)", ylabel=QUALITY[question].replace("_", " "))
-        axes.legend()
+        axes.grid(alpha=0.3)
+    keys = [axes.plot([], [], "o", color=colour, label=precision)[0] for precision, colour in colours.items()]
+    if len(markers) > 1:
+        keys += [axes.plot([], [], marker, color="grey", label=model)[0] for model, marker in markers.items()]
+    figure.legend(handles=keys, loc="outside right upper", fontsize=8)
     return save_figure(figure, stem)

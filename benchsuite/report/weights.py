@@ -90,16 +90,18 @@ def _draw_levels(axes: Any, layers: list[nn.Module]) -> None:
     counts: Counter[float] = Counter()
     for layer in layers:
         counts += level_counts(layer)
-    axes.set(yscale="log", title="levels used")
     if counts:
+        axes.set(yscale="log", title="levels used")
         axes.vlines(list(counts), 0.5, list(counts.values()), color=_LEVELS, linewidth=1.2)
     else:
+        axes.set_axis_off()
         axes.text(0.5, 0.5, "not a grid of integers or a code book", ha="center", transform=axes.transAxes)
 
 
 def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: Path) -> list[Path]:
     """A panel for each kind of layer: signal to noise of its layers, from the first block to the last."""
-    kinds = list(dict.fromkeys(layer.kind for layers in errors.values() for layer in layers))
+    quantized = {precision: layers for precision, layers in errors.items() if layers}
+    kinds = list(dict.fromkeys(layer.kind for layers in quantized.values() for layer in layers))
     if not kinds:  # casts alone
         return []
     figure, _ = new_figure(3.2 * len(kinds) + 1.5, 3.6)
@@ -107,10 +109,10 @@ def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: P
     panels: Any = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     figure.suptitle(f"{model}: signal to noise of the quantized weights")
     for kind, panel in zip(kinds, panels, strict=True):
-        for precision, layers in errors.items():
+        for precision, layers in quantized.items():
             ratios = [layer.snr_db for layer in layers if layer.kind == kind and layer.snr_db is not None]
             # the first drawn is the widest: of equal lines each is still seen
-            place = list(errors).index(precision)
+            place = list(quantized).index(precision)
             style = {"marker": _MARKERS[place % len(_MARKERS)], "fillstyle": "none", "ms": max(3, 9 - 2 * place)}
             width = max(0.8, 4 - 1.2 * place)
             panel.plot(range(len(ratios)), ratios, linewidth=width, label=precision, **style)

@@ -61,12 +61,22 @@ class Recipe:
     @property
     def name(self) -> str:
         """The model's name as part of a directory's."""
-        return self.model.rstrip("/").rpartition("/")[2].replace(":", "-")
+        return name_of(self.model)
 
     @property
     def baseline(self) -> Path:
         """The directory of the fine-tuned classifier."""
-        return self.output / f"baseline-{self.name}-full"
+        return baseline_of(self.model, self.output)
+
+
+def name_of(model: str) -> str:
+    """A model's name as part of a directory's."""
+    return model.rstrip("/").rpartition("/")[2].replace(":", "-")
+
+
+def baseline_of(model: str, output: Path) -> Path:
+    """The directory of the classifier that is fine-tuned first."""
+    return output / f"baseline-{name_of(model)}-full"
 
 
 def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
@@ -74,8 +84,7 @@ def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
     require_runnable(recipe.settings)
     if "baseline" in steps:
         _once(recipe, recipe.baseline / METRICS["baseline"], lambda: _train(recipe))
-    if not (recipe.baseline / METRICS["baseline"]).is_file():
-        raise UsageError(f"{recipe.baseline} holds no finished baseline; run the step baseline first")
+    require_baseline(recipe.baseline)
     settings = recipe.settings.to_json()
     if "baseline" in steps:  # it may have been finished before
         began = {"data": recipe.splits.fingerprint(), "weights": weights_of(recipe.model)}
@@ -96,6 +105,12 @@ def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
     for tracker in recipe.settings.track:
         track_matrix(tracker, list(records.values()), recipe.output.name, recipe.output / "runs")
     return table
+
+
+def require_baseline(directory: Path) -> None:
+    """UsageError where the step baseline has not finished in `directory`."""
+    if not (directory / METRICS["baseline"]).is_file():
+        raise UsageError(f"{directory} holds no finished baseline; run the step baseline first")
 
 
 def _once(recipe: Recipe, metrics: Path, step: Callable[[], None]) -> None:

@@ -50,7 +50,7 @@ def run_trial(trial: Trial, arguments: Sequence[str], limit: int, folder: Path, 
             policy.budgets.check_used(run.values())
         trial.runs[side].append(run)
         failed = sum(record.status == "failed" for record in run.values())
-        say(f"    {len(run)} cells in {seconds:.0f} s" + (f", {failed} failed" if failed else ""))
+        say(f"    {len(run)} cell{'s' * (len(run) != 1)} in {seconds:.0f} s" + (f", {failed} failed" if failed else ""))
         finished = min(len(runs) for runs in trial.runs)
         if count % 2 and finished in looks(limit) and finished < limit:
             undecided = [verdict for verdict in verdicts(trial, limit, policy).verdicts if _undecided(verdict)]

@@ -115,6 +115,15 @@ class Budgets:
                 where = f"@{rule.where}: no cell or dataset" if rule.where else ": no metric that can get worse"
                 raise UsageError(f"--budget {rule.metric}{where} of this comparison fits")
 
+    def unused_settings(self, records: Iterable[Record]) -> list[str]:
+        """The names in `[tool.benchsuite.budgets]` that are no class and no metric here: another run's, or misspelt."""
+        here = {name for record in records for name in record.metrics}
+        return [
+            rule.metric
+            for rule in self.layers[1]
+            if rule.metric not in DEFAULTS and not fnmatch.filter(here, rule.metric)
+        ]
+
 
 def metric_class(name: str, metric: Metric) -> str | None:
     """Which of the `DEFAULTS` a metric falls under; None for a figure that nothing gates unless a budget names it."""

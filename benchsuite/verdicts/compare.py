@@ -73,6 +73,8 @@ def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Poli
         for finding in findings
     )
     notes = _notes(gated, verdicts, policy.alpha)
+    for name in policy.budgets.unused_settings((*base.values(), *head.values())):
+        notes.append(f"[tool.benchsuite.budgets] {name}: no metric of this comparison has that name")
     if skipped:
         notes.append(f"{skipped} cells ran on neither side")
     return Comparison(verdicts, len(gated), policy.alpha, tuple(notes))
@@ -175,7 +177,8 @@ def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict], alpha: float) -> 
     if unknown := sorted({f"{test.cell.question} {test.metric}" for test in speeds}):
         notes.append(
             f"no noise floor of this machine for {', '.join(unknown)}: rounds alone are judged, and two runs of one "
-            "commit may differ by more; `benchsuite calibrate` measures it, `benchsuite ab` does without"
+            "commit may differ by more; `benchsuite calibrate` measures it, `benchsuite ab` of several runs a "
+            "side does without"
         )
     ratios = [(test.head.value / test.base.value) ** -test.sign for test in speeds if test.base.value * test.head.value]
     faster = statistics.median(ratios) - 1 if len(ratios) >= MANY else 0.0

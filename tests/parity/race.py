@@ -199,7 +199,9 @@ def main() -> None:
     for _ in range(options.rounds):
         for side, results in found_by.items():
             command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            output = subprocess.run(command, check=False, capture_output=True, text=True)
+            if output.returncode:
+                parser.error(f"{side}: {output.stderr.strip().splitlines()[-1]}")
             results.append(json.loads(output.stdout.splitlines()[-1]))
             print(f"{side}: {results[-1]}", flush=True)
     for side, results in found_by.items():

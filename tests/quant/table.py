@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 from benchsuite.data import datasets
+from benchsuite.errors import BenchsuiteError
 from benchsuite.evals.perplexity import evaluate
 from benchsuite.files import write_json
 from benchsuite.models.in_precision import load
@@ -43,7 +44,10 @@ def main() -> None:
     kept = json.loads(asked.kept.read_text()) if asked.kept.exists() else {}
     for name in dict.fromkeys(["fp32", *filter(None, asked.precision.split(","))]):
         if name not in kept:
-            kept[name] = measure(asked.model, name, asked.dataset)
+            try:
+                kept[name] = measure(asked.model, name, asked.dataset)
+            except BenchsuiteError as error:
+                parser.error(str(error))
             write_json(asked.kept, kept)
     true = kept["fp32"]["perplexity"]
     print("| precision | perplexity | change | bits per weight | linear weights | whole model |")

@@ -37,6 +37,12 @@ def test_each_figure_stands_beside_its_change_against_the_reference() -> None:
     assert "a chip, 2 threads" in text
 
 
+def test_large_figures_have_no_point_and_one_cell_is_no_cells() -> None:
+    text = printed(measured("fp32", 12_384.4, 1000, 2**22))
+    assert " 12,384 " in text
+    assert "benchsuite: 1 cell on" in text
+
+
 def test_without_the_reference_there_is_no_change_to_show() -> None:
     text = printed(measured("absmax8", 10.5, 1500, 2**20))
     assert "1.50×" not in text

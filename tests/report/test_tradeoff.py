@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from benchsuite.record import Cell, Metric, Record
 from benchsuite.report.tradeoff import plot_tradeoffs
 
@@ -22,6 +25,13 @@ def test_every_cell_with_a_quality_is_a_point_with_its_precision_in_the_panel_of
     for text in ("fp32", "nf4-g64", "absmax4", "perplexity, prose", "classification, prose", "weights (MiB)"):
         assert f"<!-- {text} -->" in drawn, text
     assert "fp16" not in drawn
+
+
+def test_two_models_have_two_markers_in_the_legend(tmp_path):
+    records = [record("perplexity", "fp32", 4e6, perplexity=Metric(3.0, "ppl", "lower"))]
+    other = Record(replace(records[0].cell, model="large"), metrics=records[0].metrics)
+    [drawn, _] = plot_tradeoffs([*records, other], tmp_path / "quality")
+    assert {"tiny", "large", "fp32"} <= set(re.findall("<!-- (.+) -->", drawn.read_text()))
 
 
 def test_without_any_quality_there_is_no_picture(tmp_path):

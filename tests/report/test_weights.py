@@ -29,6 +29,13 @@ def test_each_precision_gets_a_picture_and_all_of_them_one_of_their_errors(tmp_p
     assert all(path.stat().st_size > 1_000 for path in written)
 
 
+def test_a_cast_has_no_levels_and_no_curve(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    draw_weights(module, ["bf16", "absmax4"], tmp_path, model="m")
+    assert "<!-- bf16 -->" not in (tmp_path / "error-by-layer.svg").read_text()
+    assert "<!-- levels used -->" not in (tmp_path / "weights-bf16.svg").read_text()
+
+
 def test_the_same_weights_give_the_same_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     first, second = (draw_weights(module, ["absmax3"], tmp_path / name, model="m") for name in ("a", "b"))

@@ -148,6 +148,11 @@ def test_what_cannot_be_run_claims_no_directory(instruct, tmp_path, capsys, opti
     assert not (tmp_path / "OUT").exists()
 
 
+def test_a_missing_baseline_is_said_before_the_data_are_looked_for(two_layers, tmp_path, capsys):
+    command = ["recipe", "ag-news", "--model", str(two_layers), "--step", "ptq", "--data", "nowhere.json"]
+    assert "run the step baseline first" in error_of(capsys, main, [*command, "-o", out(tmp_path)])[1]
+
+
 def test_a_run_is_not_resumed_with_the_weights_of_another_model_of_the_same_name(
     two_layers, instruct, asked, tmp_path, capsys
 ):

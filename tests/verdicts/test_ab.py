@@ -141,11 +141,14 @@ def test_equal_revisions_end_without_a_regression(ab: Ab) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_what_cannot_be_measured_is_named(ab: Ab, arguments: tuple[str, ...], status: int, says: str) -> None:
+def test_what_cannot_be_measured_is_named(
+    ab: Ab, repository: Path, arguments: tuple[str, ...], status: int, says: str
+) -> None:
     found, out, err = ab(*arguments)
     assert (found, out) == (status, "")
     assert says in err
     assert "Traceback" not in err
+    assert "revision" not in says or not (repository / ".benchmarks").exists()
 
 
 def test_a_cell_that_does_not_exist_yet_is_missing(ab: Ab) -> None:
@@ -160,7 +163,7 @@ def test_a_cell_that_does_not_exist_yet_is_missing(ab: Ab) -> None:
 def test_two_environments_stand_against_each_other(ab: Ab) -> None:
     status, _, err = ab("--env-a", sys.executable, "--env-b", sys.executable, "--runs", "1", "--", "bench")
     assert status == 0
-    assert err.count("1 cells in") == 2
+    assert err.count("1 cell in") == 2
 
 
 def test_a_worktree_that_cannot_be_made_is_named(ab: Ab, repository: Path) -> None:

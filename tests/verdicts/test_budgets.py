@@ -9,6 +9,7 @@ import pytest
 from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.record import Cell, Items, Metric, Record, Rounds, Values, Windows
 from benchsuite.verdicts.budgets import Amount, make_budgets, metric_class
+from benchsuite.verdicts.compare import Policy, compare
 
 CELL = Cell("generation", "tiny", "nf4-g64", "prose")
 ONE = np.ones(1)
@@ -86,6 +87,15 @@ def test_what_is_no_budget_is_a_usage_error(text: str) -> None:
 def test_a_setting_that_is_no_budget_is_a_usage_error(settings: Any) -> None:
     with pytest.raises(UsageError, match=r"tool\.benchsuite\.budgets"):
         make_budgets((), settings)
+
+
+def test_a_setting_for_no_metric_of_the_comparison_is_said_and_not_refused() -> None:
+    record = Record(CELL, {"perplexity": PERPLEXITY})
+    settings = {"perplexty": "1%", "perp*@stories": "1%", "speed": "1%", "perplexity": "1%"}
+    budgets = make_budgets((), settings)
+    assert budgets.unused_settings([record]) == ["perplexty"]
+    side = {record.cell.key(): record}
+    assert any("perplexty: no metric" in note for note in compare(side, side, Policy(budgets)).notes)
 
 
 def test_a_budget_that_gates_nothing_is_a_usage_error_with_the_nearest_name() -> None:
