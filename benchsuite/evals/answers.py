@@ -121,7 +121,7 @@ def scored(
             for at, values in score(model, list(group.values()), batch_size=batch_size, prefix=shared):
                 found[order[at]] = values
                 progress(len(found), len(answers))
-        cut += len(alone)
+        cut += len(alone.keys() - prompts.truncated)
     return [found[index] for index in range(len(answers))], cut
 
 

@@ -22,10 +22,10 @@ def evaluate(
 ) -> Evaluation:
     """The perplexity of the endings and the share of them of which every token is the most likely one.
 
-    A passage longer than the context loses its beginning (counted).
+    A passage longer than the context loses its beginning (counted), whatever the other passages are.
     """
     prompts, endings = _prompts(model, documents, examples.where)
-    found, _ = scored(model, prompts, endings, where=examples.where, batch_size=batch_size, progress=progress)
+    found, cut = scored(model, prompts, endings, where=examples.where, batch_size=batch_size, progress=progress)
     right = [bool(item.greedy.all()) for item in found]
     return Evaluation(
         {
@@ -48,7 +48,7 @@ def evaluate(
         excluded=dict(examples.excluded)
         | evaluation.counted(
             documents_without_text=len(examples.items) - len(documents),
-            passages_truncated_from_the_left=len(prompts.truncated),
+            passages_truncated_from_the_left=len(prompts.truncated) + cut,
         ),
     )
 
@@ -60,7 +60,9 @@ def work(model: LanguageModel, examples: Examples, documents: Sequence[Document]
     def run() -> None:
         scored(model, prompts, endings, batch_size=batch_size)
 
-    return Work(run, sum(map(len, prompts.rows)) + sum(map(len, endings)), len(prompts.rows))
+    fits = model.n_positions + 1  # the last token is only predicted
+    lengths = [len(row) + len(ending) for row, ending in zip(prompts.rows, endings, strict=True)]
+    return Work(run, sum(min(length, fits) for length in lengths), len(lengths))
 
 
 def _before(document: Document) -> str:
@@ -76,4 +78,4 @@ def _prompts(model: LanguageModel, documents: Sequence[Document], where: str) ->
             )
     texts = [_before(document) for document in documents]
     endings = continuations(model, texts, [document.ending for document in documents])
-    return tokenized(model, texts, common="", room=max(map(len, endings)) - 1), endings
+    return tokenized(model, texts, common="", room=0), endings  # each ending makes its own room when it is scored

@@ -111,6 +111,15 @@ def test_a_prompt_without_room_for_its_answer_loses_its_beginning_and_is_counted
     assert found.items[0]["answer"] == model.tokenizer.decode(new[0, len(ids) :].tolist()).split("Question:")[0]
 
 
+def test_a_prompt_that_loses_its_beginning_for_the_right_answer_alone_is_counted_once(model: Any) -> None:
+    room, length = 4, len(exact_match_prompt(Problem("", ""), SHOTS))
+    fits = Problem("w" * (model.n_positions - room - length), "1234")  # whose right answer, behind a space, fits too
+    cut = Problem(fits.question, "12345")
+    lost = Problem(f"w{fits.question}", "12345")
+    found = exact_match.evaluate(model, problems((fits, fits, cut, lost)), batch_size=2, max_new_tokens=room)
+    assert found.excluded == {"prompts truncated from the left": 1, "prompts truncated for the right answer": 1}
+
+
 def test_the_batch_size_changes_no_metric(model: Any) -> None:
     one, many = (exact_match.evaluate(model, problems(), batch_size=size, max_new_tokens=8) for size in (1, 16))
     assert [item["answer"] for item in one.items] == [item["answer"] for item in many.items]

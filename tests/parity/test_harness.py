@@ -124,6 +124,7 @@ def test_endings_as_lambada_has_them(harness: Any, directory: Path) -> None:
     texts = [item.text for item in datasets["prose"].load("test", 40).items if isinstance(item, Document)]
     texts = [text[: text.index(".")].replace("\n", " ") for text in texts]
     texts[0] = texts[0].replace(" ", "  ")  # white space before the last word is part of what is predicted
+    texts.append(" ".join(texts * 2))  # longer than the context
     wanted = harness(directory, "lambada_openai", {"test": [{"text": text} for text in texts]})
     items = tuple(Document(text, ending=last_word(text)) for text in texts)
     model = load_directory(directory, directory.name)
