@@ -91,3 +91,9 @@ def test_the_batch_size_changes_no_metric(model: Any) -> None:
 def test_what_is_found_is_json(model: Any) -> None:
     found = classification.evaluate(model, texts(), batch_size=2)
     json.dumps([found.protocol, found.items, found.samples, found.excluded, found.details], allow_nan=False)
+
+
+def test_the_work_of_the_clock_is_the_tokens_of_one_batch_of_prompts(model: Any) -> None:
+    work = classification.work(model, texts(), batch_size=2)
+    wanted = sum(len(model.tokenizer.encode(classification_prompt(text.text))) for text in TEXTS[:2])
+    assert (work.tokens, work.samples) == (wanted, 2)

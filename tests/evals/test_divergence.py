@@ -84,7 +84,25 @@ def test_figures_of_a_text_are_those_of_its_tokens(model: Any, damaged: Any) -> 
     assert found.metrics["kl_p95"].value == pytest.approx(np.quantile(kl, 0.95), rel=1e-4)
     assert found.metrics["agreement"].value == pytest.approx((p.argmax(-1) == q.argmax(-1)).double().mean().item())
     assert found.metrics["kl_mean"].n == len(kl)
+    targets = torch.cat([ids[at + 1 : at + 96] for at in range(0, len(ids), 96)])
+    change = (q.exp() - p.exp())[torch.arange(len(targets)), targets]
+    assert found.metrics["correct_probability_change"].value == pytest.approx(change.mean().item(), rel=1e-4)
+    rms = change.square().mean().sqrt().item()
+    assert found.metrics["correct_probability_change_rms"].value == pytest.approx(rms, rel=1e-4)
     json.dumps([found.protocol, found.items, found.details], allow_nan=False)
+
+
+def test_windows_of_one_document_are_one_cluster(model: Any, damaged: Any) -> None:
+    evidence: Any = divergence.evaluate(damaged, TEXTS, reference=model, batch_size=2).metrics["kl_mean"].evidence
+    assert evidence.cluster.tolist() == [0, 0, 1]  # two windows of the first text, one of the second
+
+
+def test_less_divergence_and_more_agreement_are_better(model: Any) -> None:
+    metrics = divergence.evaluate(model, TEXTS, reference=model, batch_size=2).metrics
+    assert {name for name, metric in metrics.items() if metric.better == "higher"} == {
+        "agreement",
+        "correct_probability_change",
+    }
 
 
 def test_neither_the_batch_size_nor_the_block_of_the_head_changes_a_figure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from benchsuite.data.examples import TASKS
 from benchsuite.evals import evaluation, evaluation_for
+from benchsuite.stats.intervals import mean_interval, perplexity_interval, proportion_interval
 
 
 def test_every_task_has_an_evaluation() -> None:
@@ -26,6 +28,35 @@ def test_bits_per_byte_are_the_logarithm_of_byte_perplexity() -> None:
     assert bits.interval is not None
     assert ppl.interval is not None
     np.testing.assert_allclose([bits.value, *bits.interval], np.log2([ppl.value, *ppl.interval]))
+
+
+def test_the_interval_of_a_share_is_that_of_its_right_items() -> None:
+    assert evaluation.share([True, True, True, False]).interval == proportion_interval(3, 4)
+
+
+def test_intervals_of_a_text_know_which_windows_are_of_one_document() -> None:
+    totals, tokens, cluster = [-10.0, -11.0, -30.0, -9.0], [10, 10, 10, 10], [0, 0, 1, 2]
+    wanted = perplexity_interval(totals, tokens, cluster)
+    assert wanted is not None
+    assert wanted != perplexity_interval(totals, tokens)
+    windows = evaluation.windows(totals, tokens, cluster)
+    assert evaluation.perplexity(windows).interval == wanted
+    assert evaluation.bits_per_byte(windows).interval == (math.log2(wanted[0]), math.log2(wanted[1]))
+
+
+def test_a_window_counts_by_its_tokens_in_the_interval_of_a_mean() -> None:
+    found = evaluation.mean_of_windows([np.ones(9), np.zeros(1), np.full(5, 0.5)], np.arange(3), "share", "higher")
+    assert found.interval == mean_interval([1, 0, 0.5], np.arange(3), [9, 1, 5])
+    assert found.interval != mean_interval([1, 0, 0.5], np.arange(3))
+
+
+def test_what_a_text_costs_is_better_when_it_is_lower() -> None:
+    windows = evaluation.windows([-10.0, -30.0], [7, 20])
+    assert evaluation.perplexity(windows).better == evaluation.bits_per_byte(windows).better == "lower"
+
+
+def test_batch_invariance_is_the_largest_change_of_any_item() -> None:
+    assert evaluation.batch_invariance([0.0, -4.0, 3.0], [0.0, -1.0, 2.0]).value == 3
 
 
 def test_a_perplexity_too_large_for_a_float_is_told_and_no_number() -> None:

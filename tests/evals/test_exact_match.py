@@ -82,6 +82,16 @@ def test_right_answers_are_counted_strictly_and_flexibly(model: Any, monkeypatch
     assert found["exact_match_flexible"].value == 0.75
 
 
+def test_of_several_numbers_the_first_marked_and_the_last_of_all_count(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["#### 6\n#### 7", "80 and 40", "40 and 10", "#### 7\n#### 1200"]
+    monkeypatch.setattr(exact_match, "generated", lambda *_, **__: (answers, 0))
+    found = exact_match.evaluate(model, problems(), batch_size=2).metrics
+    assert found["exact_match"].evidence.outcomes.tolist() == [True, False, False, False]
+    assert found["exact_match_flexible"].evidence.outcomes.tolist() == [False, False, True, True]
+
+
 def test_bits_per_byte_are_those_of_the_right_answer_alone(model: Any, log_likelihood: Any) -> None:
     found = exact_match.evaluate(model, problems(), batch_size=3, max_new_tokens=4).metrics["answer_bits_per_byte"]
     total = size = 0.0
@@ -145,6 +155,12 @@ def test_an_answer_longer_than_the_context_is_named_by_row(model: Any) -> None:
 def test_what_is_found_is_json(model: Any) -> None:
     found = exact_match.evaluate(model, problems(), batch_size=2, max_new_tokens=4)
     json.dumps([found.protocol, found.items, found.samples, found.excluded], allow_nan=False)
+
+
+def test_the_work_of_the_clock_is_the_tokens_that_were_generated(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_match, "generated", lambda *_, **__: (["", ""], 5))
+    work = exact_match.work(model, problems(), batch_size=2, max_new_tokens=12)
+    assert (work.tokens, work.samples, work.run()) == (5, 2, 5)
 
 
 def test_the_work_of_the_clock_answers_one_batch(model: Any) -> None:

@@ -38,6 +38,7 @@ def roomy(model: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("", "pear", 0.0),
         ("the", "a", 1.0),
         ("no no yes", "no yes yes", 2 / 3),
+        ("no no no", "no no", 0.8),
     ],
 )
 def test_token_f1_weighs_common_words(answer: str, expected: str, f1: float) -> None:
@@ -79,3 +80,9 @@ def test_a_prompt_longer_than_the_context_loses_its_beginning_and_is_counted(mod
 def test_an_empty_instruction_or_output_is_named_by_row(model: Any, item: Instruction) -> None:
     with pytest.raises(DataError, match=r"asked \(test\), row 2"):
         instructions.evaluate(model, asked((*ASKED, item)), batch_size=2)
+
+
+def test_the_work_of_the_clock_is_the_tokens_that_were_generated(roomy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "generated", lambda *_, **__: (["", ""], 5))
+    work = instructions.work(roomy, asked(), batch_size=2, max_new_tokens=12)
+    assert (work.tokens, work.samples, work.run()) == (5, 2, 5)

@@ -83,6 +83,27 @@ def test_generation_stops_where_the_caller_says_so(model: LanguageModel) -> None
     assert all(len(tokens) <= 3 for tokens in found.values())
 
 
+def test_rows_that_leave_a_ragged_batch_change_nothing_for_the_others(model: LanguageModel) -> None:
+    prompts = [list(range(1, length + 1)) for length in (9, 2, 30, 5)]
+
+    def answers(batch_size: int) -> dict[int, list[int]]:
+        def finished(new: list[int]) -> bool:
+            return len(new) >= 2 + new[0] % 7
+
+        return dict(generate(model, prompts, max_new_tokens=12, batch_size=batch_size, finished=finished))
+
+    alone = answers(1)
+    assert len({len(tokens) for tokens in alone.values()}) > 1
+    assert answers(4) == alone
+
+
+def test_generation_ends_before_an_end_of_text(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(_, whole)] = generate(model, SEQUENCES[:1], max_new_tokens=8, batch_size=1)
+    monkeypatch.setattr(model.tokenizer, "end_of_text_id", whole[3])
+    [(_, tokens)] = generate(model, SEQUENCES[:1], max_new_tokens=8, batch_size=1)
+    assert tokens == whole[: whole.index(whole[3])]
+
+
 def test_what_does_not_fit_is_refused_before_anything_runs(model: LanguageModel) -> None:
     with pytest.raises(DataError, match="sequence 1"):
         list(score(model, [Sequenced([1, 2]), Sequenced(list(range(70)))], batch_size=1))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from benchsuite.cli import main
 from benchsuite.training import run_directory
+from benchsuite.training.splits import load_splits
 
 FAST = ("--batch-size", "8", "--warmup-steps", "2", "--learning-rate", "3e-3", "--device", "cpu")
 
@@ -189,6 +190,14 @@ def test_a_classifier_that_was_trained_under_a_precision_has_no_size_and_no_spee
     metrics = json.loads((tmp_path / "OUT" / "metrics.json").read_text())["metrics"]
     assert "accuracy" in metrics
     assert metrics.keys().isdisjoint({"weight_bytes", "samples_per_s"})
+
+
+def test_a_distillation_reads_the_splits_of_its_seed(two_layers, asked, tmp_path):
+    command = ["distill", "--teacher", str(two_layers), "--layers", "1", "--data", str(asked), "--train-limit", "8"]
+    main([*command, "--epochs", "1", *FAST, "--seed", "3", "-o", out(tmp_path)])
+    began = json.loads((tmp_path / "OUT" / "training_args.json").read_text())
+    wanted, other = (load_splits(str(asked), ("instructions",), seed=seed).limited(8, None) for seed in (3, 0))
+    assert began["data"] == wanted.fingerprint() != other.fingerprint()
 
 
 def test_texts_that_are_longer_than_the_context_are_cut_and_counted(two_layers, labelled, tmp_path, capsys):

@@ -63,17 +63,33 @@ def test_the_divergence_is_that_of_the_softened_distributions(temperature, rows)
     assert float(soft_divergence(student, teacher, temperature)) == pytest.approx(float(expected), rel=1e-3, abs=1e-4)
 
 
-def test_the_soft_loss_scores_the_tokens_that_the_hard_loss_scores_and_no_others():
-    class Teacher(nn.Module):
-        def forward(self, **_):
-            return SimpleNamespace(logits=wanted)
+class Saying(nn.Module):
+    """A teacher that says the same whatever it reads."""
 
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, **_):
+        return SimpleNamespace(logits=self.logits)
+
+
+def test_the_soft_loss_scores_the_tokens_that_the_hard_loss_scores_and_no_others():
     logits, wanted = torch.randn(1, 4, 5), torch.randn(1, 4, 5)
     labels = torch.tensor([[-100, -100, 3, -100]])
     inputs = {"input_ids": labels, "attention_mask": labels, "labels": labels}
-    loss = SoftTargets(Teacher(), Distillation(temperature=1.0, soft=1.0))
+    loss = SoftTargets(Saying(wanted), Distillation(temperature=1.0, soft=1.0))
     found = loss(torch.tensor(0.0), inputs, SimpleNamespace(logits=logits), None)
     assert float(found) == pytest.approx(float(soft_divergence(logits[0, 1:2], wanted[0, 1:2], 1.0)))
+
+
+def test_the_soft_loss_is_a_share_of_the_items_of_all_batches_that_make_a_step():
+    ids = torch.tensor([[1, 2, 3, 4]])
+    inputs = {"input_ids": ids, "attention_mask": ids, "labels": ids}
+    outputs = SimpleNamespace(logits=torch.randn(1, 4, 5))
+    loss = SoftTargets(Saying(torch.randn(1, 4, 5)), Distillation(temperature=1.0, soft=1.0))
+    alone, among_twelve = (float(loss(torch.tensor(0.0), inputs, outputs, items)) for items in (None, 12))
+    assert among_twelve == pytest.approx(alone * 3 / 12)
 
 
 def test_a_student_equal_to_its_teacher_has_only_the_hard_loss(two_layers):

@@ -71,6 +71,26 @@ def test_training_lowers_the_validation_loss_and_resumes_to_the_same_weights_bit
     assert all(torch.equal(tensor, whole[name]) for name, tensor in weights(resumed).items())
 
 
+def test_trainer_has_every_setting_of_the_run(run):
+    wanted = {
+        "learning_rate": 2e-3,
+        "lr_scheduler_type": "linear",
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "num_train_epochs": 0.1,
+        "warmup_steps": 7,
+        "weight_decay": 0.25,
+        "seed": 5,
+        "bf16": True,
+        "fp16": False,
+        "use_cpu": True,
+    }
+    settings = Settings(2e-3, 4, 0.1, 7, 0.25, context=64, seed=5, accumulation=2, autocast="bf16", device="cpu")
+    found = run(settings)[1].trainer.args.to_dict()
+    assert {name: found[name] for name in wanted} == wanted
+
+
 def test_the_seconds_before_a_run_was_resumed_count(run, tmp_path):
     with pytest.raises(InterruptionError):
         run(stop_after=30)

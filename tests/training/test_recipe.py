@@ -109,6 +109,11 @@ def test_the_summary_has_a_row_for_each_with_size_speed_and_the_interval_of_the_
     assert rows["bnb nf4"]["weight_bytes"] < rows["bnb int8"]["weight_bytes"]
 
 
+def test_under_its_precision_a_model_is_trained_on_for_one_epoch_at_a_tenth_of_the_learning_rate(recipe):
+    began = json.loads((recipe.output / "qat-absmax3-g128" / "training_args.json").read_text())
+    assert (began["learning_rate"], began["epochs"]) == (pytest.approx(SETTINGS.learning_rate / 10), 1)
+
+
 def test_metrics_are_records_that_can_be_read_back(recipe):
     file = recipe.baseline / "metrics_baseline.json"
     record = from_json(json.loads(file.read_text()), str(file))

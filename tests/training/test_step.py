@@ -1,11 +1,11 @@
-"""What the training benchmark knows of chips."""
+"""What the training benchmark counts of a step, and what it knows of chips."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from benchsuite.training.step import peak_flop_per_s
+from benchsuite.training.step import Step, Work, peak_flop_per_s
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,19 @@ def test_a_chip_is_known_by_all_words_of_its_name(
     found = peak_flop_per_s(torch.device("cuda"), "bf16")
     assert found == (None if tera is None else tera * 1e12)
     assert peak_flop_per_s(torch.device("cpu"), "bf16") is None
+
+
+@pytest.fixture(scope="module")
+def work() -> Work:
+    return Work(Step("random:tiny", "fp32", "sdpa", 2, 16, compiled=False, gradient_checkpointing=False, device="cpu"))
+
+
+def test_a_step_costs_what_palm_counts_for_each_token_of_the_batch(work: Work) -> None:
+    config = work._module.config
+    attention = 12 * config.n_layer * config.n_embd * 16
+    assert work.flop == 2 * 16 * (6 * work.parameters + attention)
+
+
+def test_a_step_leaves_no_gradient_to_the_next(work: Work) -> None:
+    work.run()
+    assert all(parameter.grad is None for parameter in work._module.parameters())
