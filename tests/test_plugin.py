@@ -65,7 +65,7 @@ def test_every_cell_carries_quality_speed_memory_and_text(quick: Any) -> None:
         assert record.metrics[name].value > 0, name
     assert all(len(record.fingerprints[name]) == 64 for name in ("weights", "tokenizer", "data", "protocol"))
     assert record.coverage["share"] == 1
-    assert record.protocol["limit"] == 4
+    assert record.protocol["limit"] == record.cell.limit == 4
     assert record.kernels["operators"]
     assert any(sample.get("generated") for sample in record.samples)
     assert record.metrics["tokens_per_s"].evidence is not None
@@ -76,6 +76,7 @@ def test_a_quantized_cell_is_smaller_than_the_reference(quick: Any) -> None:
     records = {record.cell.label(): record for record in read_records(quick[2])}
     whole = records["perplexity tiny-fp32-prose"].metrics["weight_bytes"].value
     assert records["perplexity tiny-absmax8-row-prose"].metrics["weight_bytes"].value < 0.5 * whole
+    assert records["quantizing tiny-absmax8-row"].metrics["bytes_before"].value == whole
 
 
 def test_what_the_machine_cannot_run_is_skipped_with_the_reason_in_table_and_json(quick: Any) -> None:

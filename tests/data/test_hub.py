@@ -104,3 +104,4 @@ def test_other_wikitexts_are_read_as_wikitext2_is(cache: Path, name: str, config
     examples = datasets[name].load("test", 1)
     assert (examples.dataset, examples.limited) == (name, 1)
     assert examples.items == pages(rows)[:1]
+    assert [datasets[name].load("test", limit).limited for limit in (2, 10**6, None)] == [None, None, None]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchsuite.errors import FileFormatError
 from benchsuite.measure import limits as limits_module
@@ -49,3 +52,22 @@ def test_this_machine_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found.machine) == 64
     assert found.bytes_per_s > 0
     assert found.flop_per_s["fp32"] > 0
+
+
+def test_the_fastest_run_counts_and_the_first_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, taken = [0.0], itertools.chain([0.5, 4.0, 2.0], itertools.repeat(3.0))
+    monkeypatch.setattr(limits_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def run() -> None:
+        now[0] += next(taken)
+
+    assert limits_module._fastest(run, torch.device("cpu")) == 2
+
+
+def test_a_product_is_two_flop_for_each_row_column_and_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "READ_BYTES", 2**10)
+    monkeypatch.setattr(limits_module, "SHAPE", (3, 8, 16))
+    monkeypatch.setattr(limits_module, "_products", lambda _: {"fp32": [lambda: None], "bf16": []})
+    monkeypatch.setattr(limits_module, "_fastest", lambda *_: 0.5)
+    found = measure_limits("cpu")
+    assert (found.bytes_per_s, found.flop_per_s) == (2**11, {"fp32": 2 * 2 * 3 * 8 * 16})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,11 @@ def test_the_picture_shows_each_part_under_the_roof(tmp_path: Path) -> None:
     assert "50 %" in table
     assert "40 %" in table
     assert "reads 50.0 GB/s; products: fp32 500 GFLOP/s" in table
+
+
+def test_a_row_of_the_table_is_in_the_units_of_its_heading() -> None:
+    heading, row, *_ = roofline_table([Part("decode", 2e9, 1e8, 0.05, 0.02)], None).splitlines()
+    assert dict(zip(re.split(" {2,}", heading), re.split(" {2,}", row), strict=True)) == {
+        "part": "decode", "GFLOP": "2", "read MB": "100", "FLOP/B": "20", "ms": "50", "GFLOP/s": "40", "GB/s": "2",
+        "of the limit": "40 %",
+    }  # fmt: skip

@@ -47,6 +47,9 @@ def test_text_of_every_embedded_task_is_in_them(model: LanguageModel) -> None:
     text = model.tokenizer.decode(calibration_windows(model).view(-1).tolist())
     for mark in (datasets["prose"].load("train", 1).items[0].text, "Question:", "\nTopic:", "### Response:"):  # type: ignore[union-attr]
         assert mark in text
+    [instruction], [problem] = (datasets[name].load("train", 1).items for name in ("instructions", "arithmetic"))
+    assert f"### Response:\n{instruction.output}" in text  # type: ignore[union-attr]
+    assert f"\nAnswer: {problem.answer}" in text  # type: ignore[union-attr]
 
 
 def test_only_the_train_split_is_asked_for(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

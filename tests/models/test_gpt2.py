@@ -214,3 +214,9 @@ def test_what_is_not_this_gpt2_says_why(changes: dict[str, object], reason: str)
 def test_a_configuration_that_is_no_number_is_refused(figure: object) -> None:
     with pytest.raises(FileFormatError, match="n_layer"):
         hub_layout.config_from_hub({"model_type": "gpt2", "n_layer": figure})
+
+
+def test_every_figure_of_a_configuration_is_read() -> None:
+    config = GPT2Config(vocab_size=97, n_positions=24, n_embd=48, n_layer=2, n_head=4, layer_norm_epsilon=1e-3)
+    assert not vars(config).items() & vars(GPT2Config()).items()
+    assert hub_layout.config_from_hub(hub_layout.config_to_hub(config, 96)) == config

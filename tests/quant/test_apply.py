@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 
 from benchsuite.errors import QuantizationError
 from benchsuite.models import gpt2
+from benchsuite.quant import apply as apply_module
 from benchsuite.quant.apply import convert_conv1d, linears, quantize_linears, size_bytes
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.layers import QuantizedLinear
@@ -185,3 +188,10 @@ def test_a_grid_that_gives_back_something_else_is_named_with_its_first_layer(fau
     grid = Broken(8, "row", fault)
     with pytest.raises(QuantizationError, match=message):
         quantize_linears(native(), lambda layer: QuantizedLinear.of(layer, grid), device="cpu")
+
+
+def test_the_seconds_of_quantizing_are_those_of_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(apply_module, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    assert precisions["absmax8"].apply(module, device="cpu").seconds == 3

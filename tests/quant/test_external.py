@@ -62,3 +62,8 @@ def test_a_library_that_is_not_installed_is_named_with_what_installs_it(monkeypa
     external.why_unavailable.cache_clear()
     assert "pip install 'benchsuite[torchao]'" in str(external.why_unavailable("torchao-int8wo", "cpu"))
     external.why_unavailable.cache_clear()
+
+
+def test_bitsandbytes_keeps_the_outliers_above_the_papers_threshold_out_of_its_int8() -> None:
+    layer = external.quantizer("bnb-int8")(nn.Linear(64, 64).requires_grad_(False), "cpu")
+    assert layer.state.threshold == 6.0  # type: ignore[union-attr]

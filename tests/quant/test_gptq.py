@@ -12,6 +12,7 @@ from benchsuite.quant.apply import convert_conv1d
 from benchsuite.quant.gptq import Settings, find_blocks, quantize_model, quantize_weight
 from benchsuite.quant.grids import ZeroPoint
 from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.precision import precisions
 
 CONFIG = gpt2.GPT2Config(vocab_size=97, n_positions=24, n_embd=48, n_layer=2, n_head=4)
 
@@ -175,3 +176,22 @@ def test_conv1d_becomes_the_linear_layer_that_computes_the_same() -> None:
     assert isinstance(holder[0], nn.Linear)
     assert holder[0].weight.shape == (6, 4)
     assert torch.allclose(holder(x), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gptq4-g16", Settings(4, 16, damping=0.01)),
+        ("gptq4-g16-act", Settings(4, 16, act_order=True, damping=0.01)),
+    ],
+)
+def test_a_precision_stands_for_the_settings_that_its_name_says_and_the_papers_damping(
+    name: str, settings: Settings
+) -> None:
+    named, wanted = native(), native()
+    precisions[name].apply(named, device="cpu", calibration=lambda _: calibration())
+    quantize_model(wanted, calibration(), settings, device="cpu")
+    pairs = zip(named.modules(), wanted.modules(), strict=True)
+    codes = [(a.packed["codes"], b.packed["codes"]) for a, b in pairs if isinstance(a, QuantizedLinear)]
+    assert len(codes) == 8
+    assert all(torch.equal(one, other) for one, other in codes)

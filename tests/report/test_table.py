@@ -86,3 +86,25 @@ def test_the_limits_of_all_shards_are_named_and_all_rules_are_as_long() -> None:
     text = printed(shard(16, "prose"), shard(2, "wikitext2"), replace(shard(3, "lambada"), protocol={"limit": None}))
     assert "Limited to 2 or 16 examples a dataset" in text
     assert len({len(line) for line in text.splitlines() if line.startswith("──")}) == 1
+
+
+def test_a_change_for_the_worse_is_red_and_one_for_the_better_green() -> None:
+    def coloured(base: Record, head: Record) -> str:
+        text = io.StringIO()
+        console = Console(file=text, width=200, force_terminal=True, color_system="standard", no_color=False)
+        print_summary([base, replace(head, cell=replace(head.cell, precision="other"))], console)
+        return text.getvalue()
+
+    small, large = measured("fp32", 10.0, 1000, 2**20), measured("fp32", 12.5, 1500, 2**22)
+    red, green = "\x1b[31m{}\x1b[0m".format, "\x1b[32m{}\x1b[0m".format
+    for row, shown in (
+        (coloured(small, large), (red("+25.00 %"), green("1.50×"), red("4.00×"))),
+        (coloured(large, small), (green("-20.00 %"), red("0.67×"), green("0.25×"))),
+    ):
+        for part in shown:
+            assert part in row, part
+
+
+def test_the_longer_side_of_an_interval_is_what_is_left_open() -> None:
+    metric = Metric(0.98, "share", "higher", (0.9, 1.0))
+    assert "98.0 ± 8.0" in printed(Record(Cell("classification", "tiny", "fp32", "headlines"), {"accuracy": metric}))

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from benchsuite.record import Cell, Metric, Record
+from benchsuite.report import tradeoff
 from benchsuite.report.tradeoff import plot_tradeoffs
 
 
@@ -37,3 +38,14 @@ def test_two_models_have_two_markers_in_the_legend(tmp_path):
 def test_without_any_quality_there_is_no_picture(tmp_path):
     assert plot_tradeoffs([record("generation", "fp16", 1e6)], tmp_path / "quality") == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_point_lies_at_its_mebibytes_and_its_interval_reaches_as_far_as_each_side_does(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(tradeoff, "save_figure", lambda figure, _: drawn.append(figure))
+    perplexity = Metric(3.0, "ppl", "lower", interval=(2.5, 4.0))
+    plot_tradeoffs([record("perplexity", "fp32", 2**22, perplexity=perplexity)], tmp_path / "quality")
+    [axes] = drawn[0].axes
+    [(points, _, [bars])] = axes.containers
+    assert points.get_xydata().tolist() == [[4.0, 3.0]]
+    assert [bar.tolist() for bar in bars.get_segments()] == [[[4.0, 2.5], [4.0, 4.0]]]

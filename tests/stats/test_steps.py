@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchsuite.stats import find_steps
-from benchsuite.stats.steps import _cheapest_cuts, _costs
+from benchsuite.stats.steps import PERMUTATIONS, _cheapest_cuts, _costs
 
 
 @pytest.mark.parametrize("n", [8, 20, 40])
@@ -65,3 +65,15 @@ def test_a_constant_series_a_short_one_and_none_have_no_step() -> None:
     assert find_steps([1.0]) == find_steps([]) == []
     with pytest.raises(ValueError, match="finite"):
         find_steps([1.0, float("nan")])
+
+
+def test_the_p_value_of_the_clearest_step_is_that_of_all_the_orders_that_were_drawn() -> None:
+    [step] = find_steps(np.repeat([0.0, 1e6], 20) + np.arange(40) % 3)
+    assert step.p_value == 1 / (1 + PERMUTATIONS)
+
+
+def test_a_step_that_would_be_confirmed_alone_is_not_beside_others_as_weak() -> None:
+    """Of the 70 orders of two levels of 4 figures two are as clear: 1/35, below 1/20 and above 1/80."""
+    series = np.repeat([0.0, 9.0, 0.0, 9.0, 0.0], 4) + np.tile([0.0, 0.2, 0.1, 0.3], 5)
+    assert [step.index for step in find_steps(series[:8])] == [4]
+    assert find_steps(series) == []

@@ -24,6 +24,9 @@ PERPLEXITY = Metric(20.0, "ppl", "lower", evidence=WINDOWS)
     ("name", "metric", "kind", "default"),
     [
         ("word_perplexity", PERPLEXITY, "perplexity", Amount(0.005, relative=True)),
+        ("bits_per_byte", PERPLEXITY, None, None),
+        ("byte_perplexity", PERPLEXITY, None, None),
+        ("llama_cpp_perplexity", PERPLEXITY, None, None),
         ("exact_match", Metric(0.5, "share", "higher", evidence=Items(ONE > 0)), "accuracy", ONE_POINT),
         ("agreement", Metric(0.5, "share", "higher", evidence=VALUES), "accuracy", ONE_POINT),
         ("kl", Metric(0.1, "nats", "lower", evidence=VALUES), "divergence", Amount(0.005, relative=False)),

@@ -9,6 +9,7 @@ import pytest
 
 from benchsuite.cli import main
 from benchsuite.record import Record
+from benchsuite.verdicts.history import StoredRun, in_order
 
 MakeRun = Callable[..., list[Record]]
 WriteRun = Callable[..., Path]
@@ -144,3 +145,12 @@ def test_a_range_of_commits_is_measured_where_no_run_is_stored(
     status, _, err = history("no..such")
     assert status == 2
     assert "'no..such' is no range" in err
+
+
+def test_runs_are_in_the_order_of_their_commits_whatever_their_files_are_called() -> None:
+    def run(name: str, commit: str, day: int) -> StoredRun:
+        return StoredRun(Path(f"{name}.json"), commit, f"2025-01-{day:02}T00:00:00", dirty=False, records={})
+
+    runs = [run("0001_c", "c", 3), run("0002_a", "a", 1), run("0003_b", "b", 2), run("0004_b", "b", 2)]
+    assert [one.path.stem for one in in_order(runs)] == ["0002_a", "0003_b", "0004_b", "0001_c"]
+    assert [one.path.stem for one in in_order(runs, ["c", "b"])] == ["0001_c", "0003_b", "0004_b"]

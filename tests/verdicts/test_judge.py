@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from benchsuite.evals.evaluation import mean_of_windows, share
-from benchsuite.record import Cell, Metric, Record, Rounds
+from benchsuite.record import Better, Cell, Metric, Record, Rounds
+from benchsuite.stats import ClusteredMean
 from benchsuite.verdicts import judge as judge_module
-from benchsuite.verdicts.budgets import make_budgets
+from benchsuite.verdicts.budgets import Amount, make_budgets
 from benchsuite.verdicts.judge import decide
 from benchsuite.verdicts.noise import NoiseFloor, Spread, kind
 from tests.verdicts.sides import compared, outcomes
@@ -190,3 +191,13 @@ def test_a_change_that_is_the_budget_itself_wants_more_of_the_same(make_run: Mak
     assert (verdict.outcome, verdict.reason) == (
         "cannot tell", "the change is the budget itself; more items are needed",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("better", "change"), [("lower", 2.0), ("higher", -2.0)])
+def test_a_loss_of_two_standard_errors_has_the_two_sided_p_value_that_everybody_knows(
+    better: Better, change: float
+) -> None:
+    metric, cell = Metric(1.0, "nats", better), Cell("perplexity", "tiny", "fp32")
+    effect = ClusteredMean(change, 1.0, 1e9)
+    test = judge_module.Test(cell, "x", metric, metric, Amount(0.0, relative=False), effect, ratio=False)
+    assert test.p_value == pytest.approx(0.0455, abs=1e-4)

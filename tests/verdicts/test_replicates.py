@@ -126,6 +126,13 @@ def test_stragglers_do_not_count_as_the_spread_of_a_round() -> None:
     assert floor.spreads["generation/tokens_per_s"].within == pytest.approx(0.01, rel=0.25)
 
 
+def test_the_spread_of_normal_rounds_is_their_standard_deviation() -> None:
+    rounds = np.exp(0.01 * special.ndtri((np.arange(400) + 0.5) / 400))[None]
+    floor = noise_of_runs([[timed_run(rounds), timed_run(rounds)]], "m")
+    assert floor is not None
+    assert floor.spreads["generation/tokens_per_s"].within == pytest.approx(0.01, rel=0.01)
+
+
 @pytest.mark.parametrize(("common", "own"), [(0.02, 0.0), (0.0, 0.02), (0.02, 0.01)])
 @pytest.mark.parametrize("runs", [2, 4])
 def test_the_noise_of_runs_holds_its_level_whether_cells_move_together_or_not(
@@ -158,6 +165,14 @@ def test_the_verdicts_are_looked_at_ever_more_rarely() -> None:
     assert looks(2) == [2]
     assert looks(8) == [2, 4, 8]
     assert looks(10) == [2, 4, 8, 10]
+
+
+def test_every_look_is_at_the_level_divided_by_how_many_there_are(make_run: MakeRun) -> None:
+    runs = [by_key(make_run(seed)) for seed in range(4)]
+    trial = Trial((Side("a", None, ""), Side("b", None, "")), (runs[:2], runs[2:]))  # type: ignore[arg-type]
+    policy = Policy(noise=lambda _: None)
+    assert verdicts(trial, 8, policy).alpha == pytest.approx(0.05 / 3)
+    assert verdicts(trial, 2, policy).alpha == 0.05
 
 
 def undecided_or_worse(runs: tuple[list[Run], list[Run]], policy: Policy) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from benchsuite.errors import FileFormatError
+from benchsuite.verdicts import runs
 from benchsuite.verdicts.runs import Side, run_bench
 
 ENDINGS = {
@@ -27,3 +31,26 @@ def test_what_an_earlier_run_left_is_no_result_of_this_one(tmp_path: Path, endin
     with pytest.raises(FileFormatError, match=says):
         run_bench(Side("mine", tmp_path, sys.executable), ["test_mine.py", "-p", "no:cacheprovider"], kept)
     assert [path.name for path in kept.parent.iterdir()] == ["A-1.log"]
+
+
+@pytest.mark.parametrize(("status", "whole"), [(0, True), (1, True), (2, False), (3, False), (4, False)])
+def test_the_records_of_a_run_that_was_broken_off_are_not_kept(
+    status: int,
+    whole: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_run: Callable[..., Any],
+    write_run: Callable[..., Path],
+) -> None:
+    def pytest_process(command: list[str], **_: Any) -> Any:
+        write_run(Path(command[-1].partition("=")[2]), make_run(cells=1))
+        return SimpleNamespace(wait=lambda: status, poll=lambda: status)
+
+    monkeypatch.setattr(runs, "subprocess", SimpleNamespace(Popen=pytest_process, STDOUT=None))
+    kept, side = tmp_path / "kept" / "A-1.json", Side("mine", tmp_path, sys.executable)
+    if whole:
+        assert len(run_bench(side, [], kept)[0]) == 1
+    else:
+        with pytest.raises(FileFormatError, match=f"status {status} before all was measured"):
+            run_bench(side, [], kept)
+    assert kept.exists() == whole

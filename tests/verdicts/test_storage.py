@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchsuite.errors import UsageError
-from benchsuite.verdicts.storage import find_files, find_runs, saved_runs
+from benchsuite.verdicts.storage import find_files, find_runs, next_path, saved_runs
 
 
 @pytest.fixture
@@ -49,6 +49,12 @@ def test_a_name_that_is_nothing_is_a_usage_error_that_says_what_there_is(storage
 
 def test_saved_runs_come_oldest_first(storage: Path) -> None:
     assert [file.stem for file in saved_runs(storage)] == ["0001_main", "0002_main", "0010_mac", "0010_try"]
+
+
+def test_the_next_run_has_the_number_after_the_largest_of_its_machine(storage: Path) -> None:
+    (storage / "Linux-3.11" / "notes.json").write_text("{}")
+    assert next_path(storage / "Linux-3.11", "new") == storage / "Linux-3.11" / "0011_new.json"
+    assert next_path(storage / "Windows", "new").name == "0001_new.json"
 
 
 def test_comma_lists_and_globs_are_several_runs(tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
