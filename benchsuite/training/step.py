@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchsuite.device import synchronize
 from benchsuite.errors import NumericalError, UnavailableError, UsageError
@@ -71,12 +71,14 @@ class Work:
         module = start.module.to(self.device).train()
         if step.gradient_checkpointing:
             module.gradient_checkpointing_enable()
-        self.parameters = sum(parameter.numel() for parameter in module.parameters())
         config = module.config
-        # forward and backward, twice a multiplication and an addition for each weight, and attention's own products
-        # (Chowdhery et al. 2022, appendix B)
+        # forward and backward, thrice a multiplication and an addition for each weight but those of tables that are
+        # looked up and are no head, and attention's own products (Chowdhery et al. 2022, appendix B)
+        tables = {id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)}
+        tables -= {id(module.get_output_embeddings().weight)}
+        weights = sum(weight.numel() for weight in module.parameters() if id(weight) not in tables)
         attention = 12 * config.num_hidden_layers * config.hidden_size * step.sequence_length
-        self.flop = step.tokens * (6 * self.parameters + attention)
+        self.flop = step.tokens * (6 * weights + attention)
         self.peak_flop_per_s = peak_flop_per_s(self.device, step.precision)
         self._module: Any = torch.compile(module) if step.compiled else module
         self._optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, fused=True)
