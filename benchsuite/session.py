@@ -19,15 +19,12 @@ from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
 from benchsuite.files import writable_directory
 from benchsuite.matrix import Matrix, Question, read_settings
-from benchsuite.measure.limits import read_limits
-from benchsuite.measure.machine import describe_machine
 from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
 from benchsuite.measure.resident import Loaded, Resident
 from benchsuite.models import models
 from benchsuite.models.in_precision import load
 from benchsuite.record import KEY, Cell, Record, Status, to_json
 from benchsuite.report.progress import Progress
-from benchsuite.report.roofline import limits_line
 from benchsuite.report.table import print_summary
 from benchsuite.report.track import track_matrix
 from benchsuite.report.verdicts import message
@@ -166,10 +163,9 @@ class Session:
         writer.line()
         writer.write(text.getvalue())
         if self.profiles and self._records:
-            limits = read_limits(describe_machine(self.device)["fingerprint"])
-            writer.line(f"benchsuite: the profiles are in {self.profiles}")
-            if limits is None:
-                writer.line(f"benchsuite: no picture of a roofline: {limits_line(limits)}")
+            drawn = any(self.profiles.glob("*/roofline.*"))
+            why = "" if drawn else "; none has a picture of its roofline, its operators.txt says why"
+            writer.line(f"benchsuite: the profiles are in {self.profiles}{why}")
         if self.results.path:
             writer.line(self.results.failure or f"benchsuite: the records are in {self.results.path}")
 

@@ -81,6 +81,7 @@ def test_each_cell_has_a_trace_and_a_table_of_operators(run: Any) -> None:
 
 
 def test_without_the_machines_limits_the_work_is_counted_and_the_share_is_unknown(run: Any) -> None:
+    assert "profiles; none has a picture of its roofline" in run[0]
     _, records, folder = run
     parts = records["native fp32"].kernels["roofline"]
     assert set(parts) == {"prefill", "decode"}
