@@ -33,7 +33,7 @@ def fetch(hub_id: str, config: str | None, split: Split) -> Any:
         raise UnavailableError(
             f"the {split} split of {name} is not here: tried {tried}, "
             f"in {datasets.config.HF_DATASETS_CACHE}: {reason}. With a network and without HF_HUB_OFFLINE it is "
-            "downloaded; or name a file of your own instead"
+            "downloaded; or name a file of your own in its place (`pytest bench --dataset PATH --task TASK`)"
         ) from error
 
 

@@ -154,7 +154,7 @@ def _quality(metric: Metric | None) -> str:
     if metric.unit == "share":
         spread = f" ± {_half_width(metric) * 100:.1f}" if metric.interval else ""
         return f"{metric.value * 100:.1f}{spread}"
-    return f"{metric.value:#.4g}" if abs(metric.value) < 1_000 else f"{metric.value:,.0f}"
+    return f"{metric.value:#.4g}" if abs(metric.value) < 999.95 else f"{metric.value:,.0f}"
 
 
 def _half_width(metric: Metric) -> float:

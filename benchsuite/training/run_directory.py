@@ -89,7 +89,9 @@ def saving(directory: Path, what: str) -> Iterator[None]:
     """OutputError where a library cannot write `what` into `directory` while the block runs."""
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch's and safetensors' own of the system's
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # where torch.save writes
+            raise
         raise OutputError(
             f"{what} cannot be written to {directory}: {first_line(error)}; make room (the disk, a quota, `ulimit -f`) "
             "and go on with --resume"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchsuite.data import datasets
-from benchsuite.data.examples import Document, Examples, Source, Split
+from benchsuite.data.examples import Document, Examples, Instruction, Problem, Source, Split
 from benchsuite.errors import MissingError, QuantizationError, UnavailableError
 from benchsuite.models import models
 from benchsuite.models.calibration import LONGEST_WINDOW, WINDOWS, calibration_windows
@@ -48,8 +48,10 @@ def test_text_of_every_embedded_task_is_in_them(model: LanguageModel) -> None:
     for mark in (datasets["prose"].load("train", 1).items[0].text, "Question:", "\nTopic:", "### Response:"):  # type: ignore[union-attr]
         assert mark in text
     [instruction], [problem] = (datasets[name].load("train", 1).items for name in ("instructions", "arithmetic"))
-    assert f"### Response:\n{instruction.output}" in text  # type: ignore[union-attr]
-    assert f"\nAnswer: {problem.answer}" in text  # type: ignore[union-attr]
+    assert isinstance(instruction, Instruction)
+    assert f"### Response:\n{instruction.output}" in text
+    assert isinstance(problem, Problem)
+    assert f"\nAnswer: {problem.answer}" in text
 
 
 def test_only_the_train_split_is_asked_for(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,14 +174,23 @@ def test_the_files_of_a_model_can_be_read_by_all_who_can_read_its_config(instruc
     assert len(modes) == 1
 
 
-def test_a_file_that_may_not_be_so_large_is_named(instruct, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), True),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos"), True),
+        (RuntimeError("CUDA error: an illegal memory access"), False),
+    ],
+)
+def test_a_file_that_may_not_be_so_large_is_named(instruct, tmp_path, capsys, monkeypatch, error, named):
     def save(*_, **__):
-        raise SafetensorError("Error while serializing: I/O error: File too large (os error 27)")
+        raise error
 
     monkeypatch.setattr(transformers.GPT2LMHeadModel, "save_pretrained", save)
     code, message = error_of(capsys, instruct, "--epochs", "1")
     assert code == 3
-    assert f"the checkpoint of step 7 cannot be written to {tmp_path / 'OUT'}: Error while serializing" in message
+    wanted = f"the checkpoint of step 7 cannot be written to {tmp_path / 'OUT'}: {error}; make room"
+    assert (wanted in message) == named
 
 
 def test_a_classifier_that_was_trained_under_a_precision_has_no_size_and_no_speed_of_it(two_layers, labelled, tmp_path):
