@@ -120,16 +120,25 @@ def test_a_distilled_classifier_stands_beside_its_teacher_in_the_summary(two_lay
     assert rows["student"]["compression"] > 1
 
 
-def test_a_teacher_reads_as_much_as_it_was_trained_to_and_its_student_no_more(two_layers, text_splits, tmp_path):
+def test_a_teacher_reads_as_much_as_it_was_trained_to(two_layers, text_splits, tmp_path, monkeypatch):
     teacher = tmp_path / "teacher"
     short = replace(SETTINGS, context=3)
     classify.run(classifier(str(two_layers), text_splits.train.labels), text_splits, short, teacher)
     assert positions_of(str(teacher)) == 3
     assert positions_of(str(two_layers)) == 64
     alone = json.loads((teacher / "metrics.json").read_text())["metrics"]["accuracy"]["value"]
+    read, measure = [], classify.classify
+    monkeypatch.setattr(
+        classify,
+        "classify",
+        lambda module, rows, *more, **how: (
+            read.append(max(len(row["input_ids"]) for row in rows)) or measure(module, rows, *more, **how)
+        ),
+    )
     distill.run(str(teacher), 1, text_splits, SETTINGS, Distillation(), tmp_path / "student")
     rows = json.loads((tmp_path / "student" / "summary.json").read_text())["rows"]
     assert rows["teacher"]["accuracy"] == alone
+    assert read[0] > read[1] == 3  # the student's texts, then the teacher's
 
 
 def test_a_student_is_not_resumed_with_another_teacher_of_the_same_name(two_layers, instruction_splits, tmp_path):
