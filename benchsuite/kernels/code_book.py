@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchsuite.quant.groups import chunks
+from benchsuite.quant.packing import pack_neighbours
 
 
 class CodeBookLinear(nn.Module):
-    """y = x Wᵀ + b with W (out, in) as codes uint8 (out, in / 2) into a book and a scale (out, G) per block.
+    """y = x Wᵀ + b, W (out, in) as codes into a book, two in a byte of (out, in / 2), and a scale (out, G) per block.
 
     The weight is made run of rows by run of rows, in the cache, from a table of all 256 bytes: the values of the
     even and the odd column that a byte stands for. It is rounded to the dtype of x, as `weight_only` does.
@@ -23,8 +24,8 @@ class CodeBookLinear(nn.Module):
 
     def __init__(self, codes: Tensor, values: Tensor, scale: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.out_features, self.in_features = codes.shape[0], 2 * codes.shape[1]
-        self.register_buffer("codes", codes)
+        self.out_features, self.in_features = codes.shape
+        self.register_buffer("codes", pack_neighbours(codes))
         self.register_buffer("scale", scale)
         # two float32 looked up as the one float64 whose bytes they are
         pairs = torch.stack((values.repeat_interleave(16), values.repeat(16)), dim=1)  # (256, 2)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchsuite.kernels.cpu import capabilities
 from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
+from benchsuite.quant.packing import pack_neighbours
 
 FEW_TOKENS = {"cpu": 32, "cuda": 128}  # up to here the 4-bit product beats dequantizing the weight for one in bf16
 
@@ -83,8 +84,8 @@ def int4_group(out_features: int, in_features: int, group: Group) -> int | None:
 def pack_int4(codes: Tensor) -> Tensor:
     """Codes 0 to 15 uint8 (R, C) in the layout of this device's product."""
     if codes.is_cuda:
-        pairs = codes[:, ::2] << 4 | codes[:, 1::2]  # (R, C / 2)
-        return torch._convert_weight_to_int4pack(pairs, max(t for t in (2, 4, 8) if codes.shape[1] % (16 * t) == 0))
+        tiles = max(t for t in (2, 4, 8) if codes.shape[1] % (16 * t) == 0)
+        return torch._convert_weight_to_int4pack(pack_neighbours(codes), tiles)
     return torch._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 1)
 
 

@@ -77,17 +77,19 @@ def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
         return cpu.Int8WeightLinear(codes, layer.packed["scale"], offset, bias)
     if kernel == "byte-pairs":
         values = cast("CodeBook", layer.grid).values
-        return CodeBookLinear(layer.packed["codes"], values, layer.packed["scale"], bias)
+        return CodeBookLinear(_four_bit_codes(layer), values, layer.packed["scale"], bias)
     if kernel == "int4pack":
         size = int4_group(layer.out_features, layer.in_features, cast("Absmax", layer.grid).group)
         assert size is not None
-        codes = unpack(layer.packed["codes"], 4, layer.in_features)
         offset = _offset(layer, 8)
         shape = (layer.out_features, layer.in_features // size)
-        return Int4Linear(
-            codes, layer.packed["scale"].expand(shape), None if offset is None else offset.expand(shape), bias
-        )
+        offset = None if offset is None else offset.expand(shape)
+        return Int4Linear(_four_bit_codes(layer), layer.packed["scale"].expand(shape), offset, bias)
     return None
+
+
+def _four_bit_codes(layer: QuantizedLinear) -> Tensor:
+    return unpack(layer.packed["codes"], 4, layer.in_features)
 
 
 def _offset(layer: QuantizedLinear, middle: int) -> Tensor | None:

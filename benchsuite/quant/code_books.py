@@ -66,14 +66,14 @@ class CodeBook:
         """Codes and scales of `weight` (..., C)."""
         midpoints, order = _midpoints(self.book, weight.device)
 
-        def codes(x: Tensor, absmax: Tensor) -> Tensor:
+        def encode(out: Tensor, x: Tensor, absmax: Tensor) -> None:
             x = x.mul(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1).contiguous()
             ranks = torch.bucketize(x, midpoints, out_int32=True)
-            return ranks if self.book == "nf4" else order[ranks]
+            out.copy_(ranks if self.book == "nf4" else order[ranks])
 
         absmax = magnitudes(weight, self.block)
-        packed = encode_rows(weight, self.block, 4, codes, absmax)
-        return {"codes": packed, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
+        codes = encode_rows(weight, self.block, 4, encode, absmax)
+        return {"codes": codes, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: value of the code · scale."""
@@ -106,7 +106,7 @@ def _midpoints(book: Book, device: torch.device) -> tuple[Tensor, Tensor]:
     """The 15 thresholds between neighbouring values and the code of each rank; on a threshold the lower rank counts."""
     order = torch.tensor(_ORDER[book], device=device)
     ordered = _values(book, device)[order]
-    return (ordered[:-1] + ordered[1:]) / 2, order.to(torch.uint8)
+    return (ordered[:-1] + ordered[1:]) / 2, order.to(torch.int8)
 
 
 @cache

@@ -1,6 +1,6 @@
 """A quantized model as a directory in Hugging Face layout, and back with the same logits to the bit.
 
-`config.json` carries `quantization_config` = {"quant_method": "benchsuite", "version": 1, "precision", "modules", …};
+`config.json` carries `quantization_config` = {"quant_method": "benchsuite", "version": 2, "precision", "modules", …};
 `model.safetensors` holds each of these modules as its packed tensors, the rest as it was. What bitsandbytes quantizes
 is written by transformers in its own form, and read back by it.
 """
@@ -45,7 +45,7 @@ from benchsuite.quant.layers import Form, QuantizedLinear
 from benchsuite.quant.methods import Calibration
 from benchsuite.quant.precision import precisions
 
-METHOD, VERSION = "benchsuite", 1
+METHOD, VERSION = "benchsuite", 2
 _COPIED = (
     "tokenizer.json",
     "tokenizer_config.json",

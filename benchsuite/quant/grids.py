@@ -76,12 +76,11 @@ class Absmax:
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
         scale = bounds.cut(magnitudes(weight, self.group) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE)
-        codes = encode_rows(weight, self.group, self.bits, self._codes, scale)
+        codes = encode_rows(weight, self.group, self.bits, self._encode, scale)
         return {"codes": codes.view(torch.int8) if self.bits == 8 else codes, "scale": scale}
 
-    def _codes(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Integers whose low bits are the codes of `x`, `offset` added."""
-        return x.div(scale).add_(_TO_INTEGER + self.offset).view(torch.int32)
+    def _encode(self, out: Tensor, x: Tensor, scale: Tensor) -> None:
+        out.copy_(_nearest(x, scale, self.offset).view(torch.int32))
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: code · scale."""
@@ -119,12 +118,8 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        low, high = ranges(weight, self.group)
-        scale, zero_point = self.parameters(low, high)
-        shifted = zero_point + _TO_INTEGER
-        # a group in some hundred has a code beyond the largest; with a scale per row nearly every weight has such rows
-        fits = self.group == "tensor" and bool((high / scale).add_(shifted) <= self.levels + _TO_INTEGER)
-        codes = encode_rows(weight, self.group, self.bits, self._fitting if fits else self._codes, scale, shifted)
+        scale, zero_point = self.parameters(*ranges(weight, self.group))
+        codes = encode_rows(weight, self.group, self.bits, self._encode, scale, zero_point)
         return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +131,7 @@ class ZeroPoint:
         low, high = low.clamp(max=0), high.clamp(min=0)
         scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
         zero_point = (low / scale).round_().neg_()
-        unused = (high / scale).add_(zero_point + _TO_INTEGER) < self.levels + _TO_INTEGER  # as `_codes` rounds
+        unused = (high / scale).round_().add_(zero_point) < self.levels
         if unused.any():  # rare but for groups of zeros: both ends are rounded towards zero
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
             scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)
@@ -148,13 +143,10 @@ class ZeroPoint:
         """A step's share of the range, and a little more: rounded, the scale is to be no less before it is cut."""
         return (1 + 2.0**-21) / self.levels
 
-    def _codes(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        """Integers whose low bits are the codes of `x`; `zero_point` holds `_TO_INTEGER` too."""
-        return x.div(scale).add_(zero_point).clamp_(max=self.levels + _TO_INTEGER).view(torch.int32)
-
-    def _fitting(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        """The same where no code lies beyond the largest: where that of the largest weight does not, none does."""
-        return x.div(scale).add_(zero_point).view(torch.int32)
+    def _encode(self, out: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor) -> None:
+        largest = zero_point.neg().add_(self.levels + _TO_INTEGER)  # of a group in some hundred a code lies beyond
+        out.copy_(_nearest(x, scale).clamp_(max=largest).view(torch.int32))
+        out.add_(zero_point.to(torch.uint8).view(torch.int8))
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""
@@ -171,6 +163,11 @@ class ZeroPoint:
         low, high = ranges(weight, self.group)
         bound = bounds.zero_point_bound(low.clamp(max=0), high.clamp(min=0), self.levels)
         return elementwise_bound(bound, weight, self.group, dtype)
+
+
+def _nearest(x: Tensor, scale: Tensor, offset: int = 0) -> Tensor:
+    """The integer nearest to x / scale, ties to even, plus an even `offset` and `_TO_INTEGER`: float32."""
+    return torch.addcdiv(torch.full(x.shape[-1:], _TO_INTEGER + offset, device=x.device), x, scale)
 
 
 def _check_bits(bits: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchsuite.errors import QuantizationError
 from benchsuite.quant.bounds import rounding_bound
-from benchsuite.quant.packing import pack, unpack
+from benchsuite.quant.packing import pack, packed_width, unpack
 
 Group = Literal["tensor", "row"] | int
 
@@ -108,19 +108,22 @@ def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     )
 
 
-def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-    """Packed codes uint8 of a weight (..., C), in runs of rows that fit the cache.
+def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., None], *parameters: Tensor) -> Tensor:
+    """Packed codes uint8 of a weight (..., C), made in runs of rows that fit the cache.
 
-    `encode` maps float32 weights, which it leaves as they are, and the parameters of their groups to integers whose low
-    8 bits are the codes.
+    `encode(out, x, *parameters)` writes codes to int8 `out` for float32 weights `x`, which it leaves as they are, and
+    the parameters of their groups.
     """
     rows = as_rows(weight)
-    codes = torch.empty(rows.shape, dtype=torch.int8, device=rows.device)  # a fast path leads to int8, none to uint8
-    for (part, groups), (place, _) in zip(grouped(rows, group), grouped(codes, group), strict=True):
-        mine = [one.expand(rows.shape[0], -1)[:, groups].unsqueeze(-1) for one in parameters]  # (R, G, 1) each
-        for run in chunks(part.shape[0], part.shape[1:].numel()):
-            place[run].copy_(encode(part[run].float(), *(one[run] for one in mine)))
-    return pack(codes.view(torch.uint8), bits)
+    height, columns = rows.shape
+    packed = torch.empty(height, packed_width(columns, bits), dtype=torch.uint8, device=rows.device)
+    for run in chunks(height, columns):
+        codes = torch.empty(rows[run].shape, dtype=torch.int8, device=rows.device)  # no fast path leads to uint8
+        for (part, groups), (out, _) in zip(grouped(rows[run], group), grouped(codes, group), strict=True):
+            mine = (p if group == "tensor" else p[run, groups] for p in parameters)
+            encode(out, part.float(), *(p.unsqueeze(-1) for p in mine))
+        packed[run] = pack(codes.view(torch.uint8), bits)
+    return packed
 
 
 def decode_rows(

@@ -142,7 +142,7 @@ def level_counts(layer: nn.Module) -> Counter[float]:
         codes = unpack(codes, bits, layer.in_features) if bits and codes is not None else codes
         if codes is not None and codes.shape != (layer.out_features, layer.in_features):  # packed in a way of its own
             codes = None
-    elif codes is not None and "book" in packed_of(layer):  # bitsandbytes, two codes to the byte as ours
+    elif codes is not None and "book" in packed_of(layer):  # bitsandbytes: two to the byte, in whatever order
         book, codes = packed_of(layer)["book"].cpu(), unpack(codes.reshape(1, -1), 4, 2 * codes.numel())
     if codes is None:
         return Counter()

@@ -221,7 +221,7 @@ def test_tensors_that_do_not_fit_their_layers_are_named(
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
-        ("version", 2, "this benchsuite reads version 1"),
+        ("version", 1, "this benchsuite reads version 2"),
         ("modules", ["h.7.attn.c_attn"], "h.7.attn.c_attn is no linear layer"),
         ("modules", "all", "modules"),
         ("precision", None, "precision"),

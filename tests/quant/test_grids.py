@@ -157,18 +157,6 @@ def test_ties_at_the_upper_end_lead_back_to_themselves_too(bits: int, row: list[
     assert torch.equal(grid.dequantize(grid.quantize(held), weight.shape), held)
 
 
-def test_four_bit_codes_stand_high_nibble_first() -> None:
-    packed = Absmax(4, "row").quantize(torch.tensor([[7.0, -7.0, 1.0]]))
-    assert packed["codes"].tolist() == [[0xF1, 0x90]]  # 8 is added to each code
-
-
-def test_three_bit_codes_stand_eight_in_three_bytes() -> None:
-    packed = Absmax(3, "row").quantize(torch.tensor([[3.0, -3.0, 0.0, 1.0, 2.0, -2.0, -1.0, 3.0]]))
-    codes = [7, 1, 4, 5, 6, 2, 3, 7]
-    number = sum(code << 3 * place for place, code in enumerate(codes))
-    assert packed["codes"].tolist() == [list(number.to_bytes(3, "little"))]
-
-
 @pytest.mark.parametrize("scheme", [Absmax, ZeroPoint])
 @pytest.mark.parametrize("size", [0, -8, True, 2.5, "column"])
 def test_a_group_size_that_is_none_is_refused(scheme: type[Absmax | ZeroPoint], size: object) -> None:
