@@ -103,9 +103,10 @@ class Matrix:
             wanted = precision in (question.precisions or (precision,)) and (
                 question.reference or precision != REFERENCE
             )
-            # other engines choose their attention themselves: one cell of them is enough
-            if wanted and (engine == "native" or attention == self.attentions[0]):
+            if wanted and engine == "native":
                 yield Point(model, precision, dataset, attention, batch_size, engine)
+            elif wanted and attention == self.attentions[0]:  # other engines choose theirs: one cell, always called so
+                yield Point(model, precision, dataset, "sdpa", batch_size, engine)
 
     def identify(self, point: Point, question: Question) -> str:
         """`model-precision-dataset`, then what else varies; stable whatever the order of options."""
@@ -122,7 +123,7 @@ class Matrix:
         """Where a cell's model stands in the run: one quantized model after the other, the reference first."""
         return (
             self.models.index(params["model"]),
-            self.attentions.index(params["attention"]),
+            self.attentions.index(params["attention"]) if params["attention"] in self.attentions else 0,
             self.precisions.index(params["precision"]),
             self.engines.index(params["engine"]),
         )

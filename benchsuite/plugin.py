@@ -81,10 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """An unknown name is a usage error before anything is collected."""
-    from benchsuite.matrix import read_settings
-
     options = vars(session.config.option)
-    if any(options.get(name) for name in OPTIONS) or read_settings(session.config.rootpath):
+    if any(options.get(name) for name in OPTIONS) or _settings(session.config):
         _matrix(session.config)
 
 
@@ -275,14 +273,24 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
 def _matrix(config: pytest.Config) -> Matrix:
     """The matrix of this run, made once."""
     if MATRIX not in config.stash:
-        from benchsuite.matrix import make_matrix, read_settings
+        from benchsuite.matrix import make_matrix
 
+        given = {name.replace("_", "-"): getattr(config.option, name) for name in OPTIONS}
+        settings = _settings(config)
         try:
-            given = {name.replace("_", "-"): getattr(config.option, name) for name in OPTIONS}
-            config.stash[MATRIX] = make_matrix(given, read_settings(config.rootpath))
+            config.stash[MATRIX] = make_matrix(given, settings)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
     return config.stash[MATRIX]
+
+
+def _settings(config: pytest.Config) -> dict[str, Any]:
+    from benchsuite.matrix import read_settings
+
+    try:
+        return read_settings(config.rootpath)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _session(request: pytest.FixtureRequest) -> Session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,9 +190,9 @@ def _read_baseline(config: pytest.Config) -> tuple[dict[tuple[str, ...], Record]
     budgets = make_budgets((), read_settings(config.rootpath).get("budgets"))
     if not config.option.baseline:
         return None, Policy(budgets)
-    storage = config.rootpath / ".benchmarks"
+    storage = config._benchmarksession.storage  # type: ignore[attr-defined]
     try:
-        return read_side(find_files(config.option.baseline, storage)), Policy(budgets)
+        return read_side(find_files(config.option.baseline, Path(storage.path))), Policy(budgets)
     except FileFormatError as error:
         raise UsageError(f"--baseline: {error}") from error
 

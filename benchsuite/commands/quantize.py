@@ -23,13 +23,12 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     from rich.console import Console
 
     from benchsuite.device import resolve_device
-    from benchsuite.models import models
+    from benchsuite.models import directory_of, models
     from benchsuite.models.calibration import calibration_windows
     from benchsuite.quant.files import quantize_directory
     from benchsuite.quant.progress import reported_to
     from benchsuite.report.quantizing import print_written
     from benchsuite.training.progress import bar
-    from benchsuite.training.start import directory_of
 
     device, source = resolve_device(device), directory_of(model)
     loaded = models[model].load(device, "sdpa")

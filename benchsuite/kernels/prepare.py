@@ -48,8 +48,6 @@ def held_as(layer: nn.Module) -> Weights | None:
     if not isinstance(layer, QuantizedLinear):
         return None
     grid, product = layer.grid, layer.product
-    if not layer.packed.keys() <= {"codes", "scale", "zero_point"}:  # GPTQ's order of columns, for one
-        return "other"
     if product is w8a8 and isinstance(grid, Absmax) and grid.bits == 8 and grid.group in ("row", "tensor"):
         return "int8-row"
     if product is weight_only and isinstance(grid, CodeBook) and not grid.double_quantized:

@@ -25,13 +25,20 @@ HUB_IDS = {
 }
 
 
+TINY = Path(__file__).parent / "tiny"
+
+
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model comes from. `name` is what cells are called by; a random model has no quality to measure."""
+    """Where a model comes from. `name` is what cells are called by; `directory` finds its files, fetched if need be.
+
+    A model without files has random weights, or is one of one's own; a random one has no quality to measure.
+    """
 
     name: str
     load: Callable[[str, Attention], LanguageModel]  # (device, attention)
     random: bool = False
+    directory: Callable[[], Path] | None = None
 
 
 class _Models(Registry[ModelSource]):
@@ -47,13 +54,25 @@ class _Models(Registry[ModelSource]):
 models = _Models("model")
 
 
-def _embedded(device: str, attention: Attention) -> LanguageModel:
-    from benchsuite.models.resolve import load_directory
+def directory_of(name: str) -> Path:
+    """Where the files of a model are, in Hugging Face layout; UsageError where it has none."""
+    source = models[name]
+    if source.directory is None:
+        why = "has random weights and" if source.random else "was registered with"
+        raise UsageError(f"{name} {why} no directory; name a model that has its weights in files")
+    return source.directory()
 
-    return load_directory(Path(__file__).parent / "tiny", "tiny", device=device, attention=attention)
+
+def _stored(name: str, directory: Callable[[], Path]) -> ModelSource:
+    def load(device: str, attention: Attention) -> LanguageModel:
+        from benchsuite.models.resolve import load_directory
+
+        return load_directory(directory(), name, device=device, attention=attention)
+
+    return ModelSource(name, load, directory=directory)
 
 
-models.register("tiny", ModelSource("tiny", _embedded))
+models.register("tiny", _stored("tiny", lambda: TINY))
 
 
 @models.family("|".join(map(re.escape, HUB_IDS)), examples=HUB_IDS)
@@ -80,12 +99,7 @@ def _directory(match: re.Match[str]) -> ModelSource:
     if not path.is_dir():
         raise UsageError(f"model {match[0]!r}: no such directory; name one in Hugging Face layout, or a hub id")
 
-    def load(device: str, attention: Attention) -> LanguageModel:
-        from benchsuite.models.resolve import load_directory
-
-        return load_directory(path, path.name, device=device, attention=attention)
-
-    return ModelSource(path.name, load)
+    return _stored(path.name, lambda: path)
 
 
 @models.family(r"[\w./-]+/[\w.-]+")
@@ -96,9 +110,9 @@ def _hub_id_or_directory(match: re.Match[str]) -> ModelSource:
 
 
 def _from_hub(name: str, hub_id: str) -> ModelSource:
-    def load(device: str, attention: Attention) -> LanguageModel:
-        from benchsuite.models.resolve import fetch, load_directory
+    def directory() -> Path:
+        from benchsuite.models.resolve import fetch
 
-        return load_directory(fetch(hub_id), name, device=device, attention=attention)
+        return fetch(hub_id)
 
-    return ModelSource(name, load)
+    return _stored(name, directory)

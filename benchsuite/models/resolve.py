@@ -13,12 +13,11 @@ from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError, first_line
 from benchsuite.files import read_config
-from benchsuite.models import gpt2, hub_layout
+from benchsuite.models import TINY, gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
-TINY = Path(__file__).parent / "tiny"
 FETCHED = ["*.safetensors", "*.safetensors.index.json", "*.json", "merges.txt"]
 
 

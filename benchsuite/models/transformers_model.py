@@ -79,6 +79,8 @@ class TransformersModel:
     def __init__(self, name: str, module: nn.Module, tokenizer: TextTokenizer, fingerprint: str) -> None:
         self.name, self.module, self.tokenizer, self.fingerprint = name, module, tokenizer, fingerprint
         config: Any = module.config
+        if not hasattr(config, "max_position_embeddings"):
+            raise UnavailableError(f"{name}: {type(config).__name__} has no limit of positions, which windows need")
         self.n_positions = int(config.max_position_embeddings)
         self.vocab_size = int(config.vocab_size)
 

@@ -140,7 +140,7 @@ def quantize_linears(module: nn.Module, quantize: Callable[[nn.Linear], nn.Modul
 
 
 def linears_to_quantize(module: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers of `linears`, of which there must be some."""
+    """The linear layers of `linears`; QuantizationError where there is none, or one is quantized already."""
     if any(packed_of(layer) for layer in module.modules()):
         raise QuantizationError(
             f"{type(module).__name__} is quantized already; quantize the floating-point model (fp32 takes it as it is)"

@@ -83,7 +83,8 @@ class SoftTargets:
     def __call__(
         self, hard: Tensor, inputs: Mapping[str, Tensor], outputs: Any, num_items_in_batch: Tensor | float | None
     ) -> Tensor:
-        """The mixed loss; sums are divided by `num_items_in_batch` where it is given, else by the rows of the batch."""
+        """The mixed loss; sums are divided by `num_items_in_batch` where it is given, else by what
+        the batch has: rows of a classifier, scored tokens."""
         soft = self._distillation.soft
         teacher = self._teacher.to(hard.device)
         with torch.no_grad():
@@ -122,12 +123,18 @@ def run(
     """Distil into `student`, a model's name or a number of the teacher's layers; everything goes into `directory`.
 
     What is written is that of `next_token.run` or `classify.run`; of a classifier also summary.json and summary.md,
-    the teacher beside its student. UsageError where the two read texts as different tokens.
+    the teacher beside its student. UsageError where the two read texts as different tokens or predict others.
     """
     labels = splits.train.labels
     teacher, made = _pair(teacher_name, student, labels, settings)
     if teacher.tokenizer.get_vocab() != made.tokenizer.get_vocab():
         raise UsageError(f"{teacher.name} and {made.name} have different tokenizers; distil between models of one")
+    widths = [start.module.config.vocab_size for start in (teacher, made)]
+    if not labels and widths[0] != widths[1]:
+        raise UsageError(
+            f"{teacher.name} has logits of {widths[0]:,} tokens, {made.name} of {widths[1]:,}; distil between models "
+            "of one vocabulary"
+        )
     told = {"teacher": teacher.origin(), "distillation": asdict(distillation)}
     more: Any = {
         "resume": resume,

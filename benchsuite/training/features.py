@@ -28,7 +28,7 @@ class Features:
 
 
 def causal_features(examples: Examples, encode: Encode, *, end: int, context: int, answer_only: bool) -> Features:
-    """Documents and instructions for next-token training, each closed by the token `end`.
+    """Documents, each opened by the token `end`, and instructions, each closed by it, for next-token training.
 
     Documents are packed into rows of `context` tokens; an instruction is a row. With `answer_only` no loss is computed
     on the prompt. What does not fit `context` is cut at its end and counted; an instruction whose answer has no room at

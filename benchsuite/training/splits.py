@@ -61,7 +61,7 @@ def load_splits(
 
 
 def _named(name: str, tasks: Sequence[Task], seed: int) -> Splits:
-    found = datasets[name.replace("-", "_")]
+    found = datasets[name if name in datasets.names() else name.replace("-", "_")]  # ag-news
     if found.task not in tasks:
         raise UsageError(f"{name} is a dataset for {found.task}; one for {' or '.join(tasks)} was wanted")
     train, test = found.load("train", None), found.load("test", None)

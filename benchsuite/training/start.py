@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError, first_line
 from benchsuite.files import read_config
-from benchsuite.models import HUB_IDS, models
+from benchsuite.models import TINY, directory_of, models
 from benchsuite.models.classifier import context_of
 from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
-from benchsuite.models.resolve import TINY, fetch, fingerprint, weight_files
+from benchsuite.models.resolve import fingerprint, weight_files
 from benchsuite.models.tokenizer import load_tokenizer
 from benchsuite.models.transformers_model import ATTENTION_NAMES, UNREADABLE, read_whole
 from benchsuite.quant.apply import size_bytes
@@ -88,17 +88,6 @@ def classifier(name: str, labels: Sequence[str], *, attention: Attention = "sdpa
     for key, value in told.items():
         setattr(config, key, value)
     return start
-
-
-def directory_of(name: str) -> Path:
-    """Where the files of a model are: the embedded one's, a directory, or the snapshot of a hub repository."""
-    if models[name].random:  # an unknown name and a directory that is not there are named here
-        raise UsageError(f"{name} has random weights and no directory; name a model that has its weights in files")
-    if name == "tiny":
-        return TINY
-    if name not in HUB_IDS and Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
-    return fetch(HUB_IDS.get(name, name))
 
 
 def weights_of(name: str) -> str:

@@ -31,10 +31,11 @@ def _row(record: Record, baseline: Record) -> dict[str, Any]:
         "precision": record.cell.precision,
         "accuracy": metrics["accuracy"].value,
         "macro_f1": metrics["macro_f1"].value,
-        "weight_bytes": int(metrics["weight_bytes"].value),
-        "compression": base["weight_bytes"].value / metrics["weight_bytes"].value,
-        "samples_per_s": metrics["samples_per_s"].value,
     }
+    if "weight_bytes" in metrics:  # under QAT neither size nor speed is the precision's
+        row["weight_bytes"] = int(metrics["weight_bytes"].value)
+        row["compression"] = base["weight_bytes"].value / metrics["weight_bytes"].value
+        row["samples_per_s"] = metrics["samples_per_s"].value
     before, after = base["accuracy"].evidence, metrics["accuracy"].evidence
     if record is not baseline and isinstance(before, Items) and isinstance(after, Items):
         change = paired_proportion(before.outcomes, after.outcomes)
@@ -59,9 +60,9 @@ def _markdown(rows: Mapping[str, Mapping[str, Any]], baseline: Record) -> str:
             f"{100 * row['accuracy']:.2f} %",
             f"{row['macro_f1']:.4f}",
             change,
-            f"{row['weight_bytes'] / 1e6:,.1f} MB",
-            f"{row['compression']:.2f}×",
-            f"{row['samples_per_s']:,.0f}",
+            f"{row['weight_bytes'] / 1e6:,.1f} MB" if "weight_bytes" in row else "",
+            f"{row['compression']:.2f}×" if "compression" in row else "",
+            f"{row['samples_per_s']:,.0f}" if "samples_per_s" in row else "",
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

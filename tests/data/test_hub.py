@@ -13,7 +13,8 @@ from benchsuite.data.hub import last_word
 from benchsuite.data.wikitext import pages
 from benchsuite.errors import UnavailableError
 from benchsuite.evals import perplexity
-from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.models import TINY
+from benchsuite.models.resolve import load_directory
 
 
 def test_wikitext2_is_62_pages_of_4358_rows(hub_cache: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from benchsuite.data import datasets
 from benchsuite.evals import evaluation_for, perplexity
+from benchsuite.models import TINY
 from benchsuite.models.language_model import LanguageModel
-from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.models.resolve import load_directory
 from benchsuite.record import Metric
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 import transformers
 
-from benchsuite.models import gpt2
-from benchsuite.models.resolve import TINY
+from benchsuite.models import TINY, gpt2
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from benchsuite.data.examples import Document, Examples, LabelledText
 from benchsuite.errors import DataError, FileFormatError, UnavailableError
 from benchsuite.evals import classification, perplexity
-from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.models import TINY
+from benchsuite.models.resolve import load_directory
 from benchsuite.quant.files import quantize_directory
 
 NAMES = ("World", "Sports", "Business")

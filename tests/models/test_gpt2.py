@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.matrix import ATTENTIONS
-from benchsuite.models import gpt2, hub_layout
+from benchsuite.models import TINY, gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2Config
-from benchsuite.models.resolve import TINY
 
 
 def ours_and_reference(path: Path, attention: gpt2.Attention = "sdpa") -> tuple[gpt2.GPT2, Any]:

@@ -14,8 +14,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError
-from benchsuite.models import models
-from benchsuite.models.resolve import TINY, NativeModel, fetch, fingerprint, load_directory
+from benchsuite.models import TINY, models
+from benchsuite.models.resolve import NativeModel, fetch, fingerprint, load_directory
 from benchsuite.models.tokenizer import load_tokenizer
 from benchsuite.models.transformers_model import TransformersModel
 

@@ -18,8 +18,9 @@ from benchsuite.errors import UsageError
 from benchsuite.evals.classification import evaluate as classify
 from benchsuite.evals.exact_match import evaluate as solve
 from benchsuite.evals.perplexity import evaluate as perplexity
+from benchsuite.models import TINY
 from benchsuite.models.language_model import LanguageModel
-from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.models.resolve import load_directory
 from benchsuite.models.tiny import checkpoints, corpus, recipe
 from benchsuite.models.tokenizer import load_tokenizer
 from benchsuite.stats.intervals import proportion_interval

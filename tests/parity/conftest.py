@@ -45,7 +45,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
 @pytest.fixture(params=["tiny", "gpt2-wt2"])
 def directory(request: pytest.FixtureRequest) -> Path:
     """The embedded model, and a trained one with GPT-2's own tokenizer where a developer has it."""
-    from benchsuite.models.resolve import TINY
+    from benchsuite.models import TINY
 
     if request.param == "tiny":
         return TINY

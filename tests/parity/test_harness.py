@@ -13,7 +13,8 @@ from benchsuite.data.examples import Document, Examples, LabelledText
 from benchsuite.data.hub import last_word
 from benchsuite.data.prompts import classification_prompt
 from benchsuite.evals import classification, exact_match, perplexity
-from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.models import TINY
+from benchsuite.models.resolve import load_directory
 
 BATCH_SIZE = 8
 EMBEDDED = ("arithmetic", "headlines")

@@ -9,9 +9,10 @@ from pathlib import Path
 from benchsuite.data import datasets
 from benchsuite.errors import BenchsuiteError
 from benchsuite.evals import classification, exact_match, instructions, perplexity
+from benchsuite.models import TINY
 from benchsuite.models.in_precision import apply_precision
 from benchsuite.models.language_model import LanguageModel
-from benchsuite.models.resolve import TINY, load_directory
+from benchsuite.models.resolve import load_directory
 from benchsuite.record import Metric
 
 BATCH_SIZE = 32
