@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import click
 
 from benchsuite import __version__
 from benchsuite.errors import BenchsuiteError, UnknownNameError, UsageError
+from benchsuite.signals import interrupt_when_terminated
 
 # name -> what `benchsuite --help` says of it; the module benchsuite.commands.NAME holds the click command `command`
 COMMANDS = {
@@ -63,8 +63,7 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other."""
-    for sent in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what is half done is cleared away
-        signal.signal(sent, signal.default_int_handler)
+    interrupt_when_terminated()  # what is half done is cleared away
     try:
         group.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:

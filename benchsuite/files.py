@@ -6,13 +6,17 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from benchsuite.errors import FileFormatError, OutputError, UnavailableError, UsageError
+
+_LONGEST_NAME = 200  # of the 255 bytes that file systems allow: an ending has room
 
 
 def atomic_write(path: Path | str, content: str | bytes) -> Path:
@@ -27,12 +31,12 @@ def atomic_write(path: Path | str, content: str | bytes) -> Path:
             return path
         target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        temporary = Path(name)
+        temporary = _beside(target)
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(content.encode() if isinstance(content, str) else content)
-            temporary.chmod(0o644)
+            if target.is_file():  # what was private stays so
+                shutil.copymode(target, temporary)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -55,7 +59,8 @@ def new_directory(path: Path | str) -> Iterator[Path]:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"{path} exists and is not an empty directory; name another or remove it first")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = _beside(path)
+        temporary.mkdir()
     try:
         try:
             yield temporary
@@ -65,7 +70,6 @@ def new_directory(path: Path | str) -> Iterator[Path]:
         except OutputError as error:  # of a file inside
             raise OutputError(str(error).replace(str(temporary), str(path))) from error
         with _named_os_errors(path):
-            temporary.chmod(0o755)
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -92,6 +96,18 @@ def writable_directory(path: str, option: str) -> Path:
     return folder
 
 
+def file_name(text: str) -> str:
+    """Any text as the name of a file that every system takes; one that is too long ends in a fingerprint.
+
+    >>> file_name("openai-community/gpt2 at 8 bits")
+    'openai-community%2Fgpt2 at 8 bits'
+    """
+    name = quote(text, safe=" ")
+    return (
+        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 17]}-{sha256(text.encode()).hexdigest()[:16]}"
+    )
+
+
 def cache_path(*parts: str) -> Path:
     """Where something of this machine's own is kept: under `~/.cache/benchsuite`, or `$XDG_CACHE_HOME/benchsuite`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "benchsuite", *parts)
@@ -109,6 +125,11 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise FileFormatError(f"{file}: a JSON object was wanted, found {type(config).__name__}")
     return config
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same directory that nothing has."""
+    return path.with_name(f".benchsuite-{secrets.token_hex(8)}")
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchsuite.errors import BenchsuiteError, UnavailableError, UsageError, first_line
+from benchsuite.signals import interrupt_when_terminated
 
 if TYPE_CHECKING:
     from benchsuite.data.examples import Examples
@@ -132,6 +133,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session.config.stash[SESSION] = Session(_matrix(session.config), session.config, cells)
         except (UnavailableError, UsageError) as error:
             raise pytest.UsageError(str(error)) from error
+        interrupt_when_terminated()  # cells that have finished are written
 
 
 @pytest.hookimpl(tryfirst=True)

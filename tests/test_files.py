@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchsuite.errors import OutputError, UsageError
-from benchsuite.files import atomic_write, new_directory, require_writable, writable_directory, write_json
+from benchsuite.files import atomic_write, file_name, new_directory, require_writable, writable_directory, write_json
 from benchsuite.models import models
 
 
@@ -43,6 +45,28 @@ def test_a_link_to_itself_is_replaced_by_a_file_and_refused_as_a_directory(tmp_p
         models[f"{loop}/"]
     assert atomic_write(loop, "new").read_text() == "new"
     assert list(tmp_path.iterdir()) == [loop]
+
+
+def test_what_is_written_is_for_those_whom_the_user_lets_read(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        atomic_write(tmp_path / "new", "…")
+        with new_directory(tmp_path / "folder") as inside:
+            atomic_write(inside / "file", "…")
+        (tmp_path / "private").touch()
+        (tmp_path / "private").chmod(0o600)
+        atomic_write(tmp_path / "private", "…")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"new": 0o640, "folder": 0o750, "file": 0o640, "private": 0o600}
+
+
+def test_a_name_of_any_length_is_a_file_and_its_own(tmp_path: Path) -> None:
+    names = [file_name("모" * 80 + end) for end in ("a", "b", "/../c")]
+    assert len(set(names)) == 3
+    for name in names:
+        assert atomic_write(tmp_path / f"{name}.jsonl", "…").parent == tmp_path
 
 
 def test_a_pipe_is_written_as_it_stands(tmp_path: Path) -> None:

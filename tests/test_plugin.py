@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -176,6 +178,35 @@ def test_a_cell_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None
     assert "memory ran out" in found["memory"].reason
     assert found["lookup"].reason.endswith("\nLookupError: no such group")
     assert "Traceback" not in finished.stdout
+
+
+@pytest.mark.parametrize("into", ["a file", "a pipe"])
+def test_a_run_that_is_ended_has_written_every_cell_once(tmp_path: Path, into: str) -> None:
+    path = tmp_path / "out.json"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "bench/test_quantizing.py"]
+    names = ["--precision", "bf16,absmax8,absmax4,zeropoint8,nf4-g64,gptq8", f"--benchmark-json={path}"]
+    if into == "a pipe":
+        os.mkfifo(path)
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen([*command, *names], cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1)
+        )
+        reader = (
+            stack.enter_context(subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE))
+            if into == "a pipe"
+            else None
+        )
+        passed = 0
+        for line in process.stdout or ():
+            passed += "PASSED" in line
+            if passed == 3:
+                process.terminate()
+                break
+        written = reader.communicate()[0] if reader else None
+        rest = process.communicate()[0]
+    passed += rest.count("PASSED")
+    (tmp_path / "read.json").write_bytes(path.read_bytes() if written is None else written)
+    assert [record.status for record in read_records(tmp_path / "read.json")].count("passed") == passed >= 3
 
 
 def test_a_run_that_is_killed_keeps_the_cells_that_had_finished(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +51,13 @@ def command(
 
     Exit status: 0 no regression, 1 a regression, 2 usage, 3 something missing or not comparable, 130 interrupted.
     """
-    from benchsuite.files import require_writable, writable_directory
+    from benchsuite.files import require_writable
     from benchsuite.matrix import settings_here
     from benchsuite.report.verdicts import make_report, write_reports
     from benchsuite.verdicts.ab import Trial, run_trial, verdicts
     from benchsuite.verdicts.budgets import make_budgets
     from benchsuite.verdicts.compare import Policy
+    from benchsuite.verdicts.runs import folder_of_runs
 
     policy = Policy(make_budgets(budgets, settings_here().get("budgets")))
     for path, option in ((markdown, "--markdown"), (json_file, "--json")):
@@ -65,7 +65,7 @@ def command(
     interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         trial = Trial(_sides(revisions, env_a, env_b, stack))
-        folder = writable_directory(str(keep or Path(".benchmarks") / "ab" / time.strftime("%Y%m%d-%H%M%S")), "--keep")
+        folder = folder_of_runs("ab", keep)
         try:
             run_trial(trial, context.meta[PYTEST], runs, folder, policy, lambda text: click.echo(text, err=True))
         except KeyboardInterrupt:

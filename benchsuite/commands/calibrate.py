@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -38,7 +37,7 @@ def command(context: click.Context, runs: int, folder: Path | None, only_limits:
     from benchsuite.verdicts.compare import read_side
     from benchsuite.verdicts.noise import write_noise
     from benchsuite.verdicts.replicates import noise_of_runs
-    from benchsuite.verdicts.runs import Side, run_bench
+    from benchsuite.verdicts.runs import Side, folder_of_runs, run_bench
     from benchsuite.verdicts.storage import find_files
 
     if only_limits or not folder:
@@ -50,7 +49,7 @@ def command(context: click.Context, runs: int, folder: Path | None, only_limits:
         found = [read_side([path]) for path in find_files(str(folder))]
     else:
         side = Side("this machine", Path.cwd(), sys.executable)
-        folder = Path(".benchmarks") / "calibrate" / time.strftime("%Y%m%d-%H%M%S")
+        folder = folder_of_runs("calibrate")
         found = []
         for count in range(runs):
             click.echo(f"run {count + 1} of {runs} …", err=True)

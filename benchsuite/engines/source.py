@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from benchsuite.errors import OutputError, UnavailableError
-from benchsuite.files import cache_path, new_directory, read_config, write_json
+from benchsuite.files import atomic_write, cache_path, new_directory, read_config, write_json
 from benchsuite.models import hub_layout, models
 from benchsuite.models.gpt2 import GPT2, GPT2Config
 from benchsuite.quant.layers import QuantizedLinear
@@ -64,9 +65,10 @@ def open_source(name: str) -> Source:
             f"other engines get the plain weights of a native GPT-2; {name} is of another family, or quantized already"
         )
     tokenizer = model.tokenizer
+    meant = f"{model.fingerprint} {module.config} {tokenizer.end_of_text_id}"  # by the same weights
     return Source(
         name=name,
-        folder=cache_path("engines", model.fingerprint[:32]),
+        folder=cache_path("engines", hashlib.sha256(meant.encode()).hexdigest()[:32]),
         vocab_size=model.vocab_size,
         n_positions=model.n_positions,
         tokenizer_vocab_size=tokenizer.vocab_size,
@@ -84,4 +86,5 @@ def _write_hub(name: str, path: Path) -> None:
     model = models[name].load("cpu", "sdpa")
     module, end_of_text_id = cast("GPT2", model.module), model.tokenizer.end_of_text_id
     write_json(path / "config.json", hub_layout.config_to_hub(module.config, end_of_text_id))
-    save_file(hub_layout.state_to_hub(module.state_dict()), path / "model.safetensors", metadata={"format": "pt"})
+    tensors = hub_layout.state_to_hub(module.state_dict())
+    atomic_write(path / "model.safetensors", save(tensors, metadata={"format": "pt"}))

@@ -6,16 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from benchsuite.files import atomic_write
+from benchsuite import files
 from benchsuite.record import Cell
 
 
 def write_samples(directory: Path, cell: Cell, items: Iterable[Mapping[str, Any]]) -> Path:
     """Write the items of a cell's evaluation, one JSON object a line, in the order of the dataset; returns the file."""
     lines = (json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
-    return atomic_write(directory / file_name(cell), "".join(lines))
+    return files.atomic_write(directory / file_name(cell), "".join(lines))
 
 
 def file_name(cell: Cell) -> str:
@@ -25,4 +24,4 @@ def file_name(cell: Cell) -> str:
     'perplexity-openai-community%2Fgpt2-fp32-prose-sdpa-batch8.jsonl'
     """
     parts = [cell.question, cell.model, cell.precision, cell.dataset, cell.attention, f"batch{cell.batch_size}"]
-    return "-".join(quote(part, safe=" ") for part in parts) + ".jsonl"
+    return files.file_name("-".join(parts)) + ".jsonl"

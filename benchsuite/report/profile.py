@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
 
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity
 
 from benchsuite.errors import UnavailableError
-from benchsuite.files import atomic_write
+from benchsuite.files import atomic_write, file_name
 from benchsuite.measure.limits import Limits, read_limits
 from benchsuite.measure.machine import describe_machine
 from benchsuite.measure.roofline import Part, Pass, counted, part_of, parts_of_generation
@@ -35,7 +34,7 @@ class Round:
 
 def profile_name(test: str) -> str:
     """The folder of a test's profile: `test_generation[tiny-fp32-batch1]` is `generation-tiny-fp32-batch1`."""
-    return quote(test.removeprefix("test_").replace("[", "-").rstrip("]"), safe=" ")
+    return file_name(test.removeprefix("test_").replace("[", "-").rstrip("]"))
 
 
 def write_profile(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -11,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.files import writable_directory
 from benchsuite.record import Record
+from benchsuite.verdicts import worktrees
 from benchsuite.verdicts.compare import Key, read_side
 
 LAST_LINES = 15  # of a run that wrote no file
@@ -35,7 +39,7 @@ class Side:
         """Variables by which the packages in `folder` go before any that are installed."""
         paths = [str(path) for path in (self.folder, self.folder / "src") if path.is_dir()]
         inherited = os.environ.get("PYTHONPATH")
-        return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])}
+        return {**worktrees.environment(), "PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])}
 
     def check_imports(self) -> None:
         """Raise UsageError where a package of `folder` would be imported from elsewhere, and other code be measured."""
@@ -63,6 +67,25 @@ class Side:
         return origins
 
 
+def folder_of_runs(command: str, keep: Path | None = None) -> Path:
+    """A directory for the files of a command's runs: `keep`, which has none yet, or a new one under `.benchmarks`.
+
+    UsageError where nothing can be written, or where the runs of another time would be mixed with these.
+    """
+    if keep is not None:
+        folder = writable_directory(str(keep), "--keep")
+        if any(folder.glob("*.json")):
+            raise UsageError(f"--keep {folder}: has runs of another time in it; name another directory")
+        return folder
+    parent = writable_directory(str(Path(".benchmarks") / command), "results in")
+    now = time.strftime("%Y%m%d-%H%M%S")
+    for name in itertools.chain([now], (f"{now}-{count}" for count in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):  # of a command that began in the same second
+            (parent / name).mkdir()
+            break
+    return parent / name
+
+
 def run_bench(side: Side, arguments: Sequence[str], json_file: Path) -> tuple[dict[Key, Record], float]:
     """Run pytest with `arguments` on one side; its records, kept in `json_file`, and the seconds that it took.
 
@@ -70,7 +93,7 @@ def run_bench(side: Side, arguments: Sequence[str], json_file: Path) -> tuple[di
     the log, where the run was broken off or left no records: then there is no `json_file` either.
     """
     log, partial = json_file.with_suffix(".log"), json_file.with_suffix(".partial")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    writable_directory(str(log.parent), "results in")
     for stale in (json_file, partial):  # of an earlier run that was kept here
         stale.unlink(missing_ok=True)
     command = [side.python, "-m", "pytest", *arguments, f"--benchmark-json={partial.resolve()}"]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchsuite.errors import OutputError, UsageError
 
+# What git tells its hooks about the repository that it works on; a worktree is another one.
+_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 DIRTY = "."  # in place of a revision: the files as they are, untracked ones too, ignored ones not
 
 
@@ -63,14 +65,19 @@ def worktree(commit: str) -> Iterator[Path]:
             _git("worktree", "prune")
 
 
+def environment() -> dict[str, str]:
+    """This process's variables, without those by which git in a hook would write to the user's own index."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+
+
 class _GitError(Exception):
     """What git said."""
 
 
-def _git(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+def _git(*arguments: str, more: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+            ["git", *arguments], capture_output=True, text=True, check=False, env={**environment(), **(more or {})}
         )
     except FileNotFoundError as error:
         raise _GitError("git is not installed") from error
@@ -90,9 +97,9 @@ def _snapshot() -> str:
             for what, value in (("NAME", "benchsuite"), ("EMAIL", "benchsuite@localhost"))
         }
         try:
-            _git("read-tree", "HEAD", environment=index)
-            _git("-C", str(root), "add", "--all", environment=index)
-            tree = _git("write-tree", environment=index)
-            return _git("commit-tree", tree, "-p", "HEAD", "-m", "the files as they are", environment=author)
+            _git("read-tree", "HEAD", more=index)
+            _git("-C", str(root), "add", "--all", more=index)
+            tree = _git("write-tree", more=index)
+            return _git("commit-tree", tree, "-p", "HEAD", "-m", "the files as they are", more=author)
         except _GitError as error:
             raise OutputError(f"the files of {root} cannot be put into a worktree: {error}") from error

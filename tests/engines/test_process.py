@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ from benchsuite.engines import ENGINES, load_engine, start_engine
 from benchsuite.engines.process import EngineProcess
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import UnavailableError
+from benchsuite.models import TINY
 
 PROMPTS = [[1, 2, 3, 4], [5, 6, 7, 8]]
 
@@ -28,6 +31,16 @@ def engine(source: Source) -> Iterator[EngineProcess]:
     found = EngineProcess("native:fp32", source, threads=1, device="cpu")
     yield found
     found.close()
+
+
+def test_what_was_converted_for_other_settings_of_the_same_weights_is_not_taken(source: Source, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(TINY, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"n_head": 2 * config["n_head"]}))
+    same, changed = open_source("tiny"), open_source(f"{other}/")
+    assert same.weights == changed.weights
+    assert len({found.folder for found in (source, same, changed)}) == 3
 
 
 def test_it_gives_the_same_tokens_and_a_mark_for_each(engine: EngineProcess, source: Source) -> None:

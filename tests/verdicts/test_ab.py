@@ -230,6 +230,16 @@ def test_an_interruption_leaves_no_worktree_and_keeps_what_finished(repository: 
     assert_nothing_is_left(repository)
 
 
+def test_in_a_hook_the_index_of_the_user_is_left_alone(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository / "staged.txt").write_text("staged")
+    git("add", "staged.txt")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(repository / ".git" / "index"))  # as git tells a hook
+    monkeypatch.setenv("GIT_DIR", ".git")
+    with worktree(commit_of("HEAD~1")) as folder:
+        assert not Side("head", folder, sys.executable).environment().keys() & {"GIT_INDEX_FILE", "GIT_DIR"}
+    assert git("diff", "--cached", "--name-only") == "staged.txt"
+
+
 def test_the_snapshot_of_the_files_holds_what_git_would_add(repository: Path) -> None:
     (repository / "fresh.txt").write_text("fresh")
     (repository / "fresh.log").write_text("")

@@ -10,15 +10,30 @@ from typing import Any
 
 import pytest
 
-from benchsuite.errors import FileFormatError
+from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.verdicts import runs
-from benchsuite.verdicts.runs import Side, run_bench
+from benchsuite.verdicts.runs import Side, folder_of_runs, run_bench
 
 ENDINGS = {
     "nothing is measured": ("def test_one(): pass", "status 0 and left no records"),
     "it is broken off": ("import os\ndef test_one(): os._exit(9)", "status 9 before all was measured"),
     "nothing is selected": ("", "status 5 and left no records"),
 }
+
+
+def test_runs_of_two_commands_or_of_two_times_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs.time, "strftime", lambda _: "now")
+    assert [folder_of_runs("ab").name for _ in range(3)] == ["now", "now-2", "now-3"]
+    kept = folder_of_runs("ab", tmp_path / "kept")
+    (kept / "A-1.log").touch()
+    assert folder_of_runs("ab", kept) == kept
+    (kept / "A-1.json").touch()
+    with pytest.raises(UsageError, match="runs of another time"):
+        folder_of_runs("ab", kept)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="name a directory that you may write"):
+        folder_of_runs("calibrate", tmp_path / "file")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
