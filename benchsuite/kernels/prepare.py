@@ -17,7 +17,7 @@ from benchsuite.quant.code_books import CodeBook
 from benchsuite.quant.grids import Absmax, ZeroPoint
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.packing import unpack
-from benchsuite.quant.products import w8a8, weight_only
+from benchsuite.quant.products import one_scale_a_row, w8a8, weight_only
 
 _FLOATS: dict[torch.dtype, Weights] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 _PLAIN = {"mkl-and-onednn": cpu.PlainLinear, "onednn-prepacked": cpu.PackedLinear}
@@ -48,7 +48,7 @@ def held_as(layer: nn.Module) -> Weights | None:
     if not isinstance(layer, QuantizedLinear):
         return None
     grid, product = layer.grid, layer.product
-    if product is w8a8 and isinstance(grid, Absmax) and grid.bits == 8 and grid.group in ("row", "tensor"):
+    if product is w8a8 and one_scale_a_row(grid):
         return "int8-row"
     if product is weight_only and isinstance(grid, CodeBook) and not grid.double_quantized:
         return "code-book" if grid.block % 2 == 0 and layer.in_features % grid.block == 0 else "other"

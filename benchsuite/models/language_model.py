@@ -89,7 +89,7 @@ def score(
                 f"sequence {index}: {len(prefix)} + {len(sequence.ids)} tokens with the first scored at "
                 f"{sequence.first} do not fit a context of {model.n_positions} with at least one token before it"
             )
-    shared = _prefix_cache(model, prefix[:-1]) if prefix else None
+    shared = _prefix_cache(model, prefix[:-1]) if len(prefix) > 1 else None
     # the prefix's last token opens every row: its hidden state predicts the row's first token
     opening = list(prefix[-1:])
     for rows in batches([len(sequence.ids) for sequence in sequences], batch_size):
@@ -97,7 +97,7 @@ def score(
         inputs = [(opening + list(sequence.ids))[:-1] for sequence in batch]
         input_ids = pad(inputs, model.device)  # (B, T)
         cache = None
-        if shared is not None and shared.lengths[0]:
+        if shared is not None:
             cache = model.new_cache(len(rows), shared.lengths[0] + input_ids.shape[1], shared)
         hidden = model.hidden(input_ids, cache)  # (B, T, C)
         spans = [
@@ -238,9 +238,8 @@ def pad(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
 
 
 def _prefix_cache(model: LanguageModel, prefix: Sequence[int]) -> Any:
-    cache = model.new_cache(1, max(len(prefix), 1))
-    if prefix:
-        model.hidden(torch.tensor([list(prefix)], device=model.device), cache)
+    cache = model.new_cache(1, len(prefix))
+    model.hidden(torch.tensor([list(prefix)], device=model.device), cache)
     return cache
 
 

@@ -150,7 +150,7 @@ def restore(module: nn.Module, config: Mapping[str, Any], tensors: Mapping[str, 
         packed = {key: tensors[f"{name}.{key}"] for key in wanted(linear.weight.shape)}
         if bad := [key for key, tensor in packed.items() if not tensor.float().isfinite().all()]:
             raise FileFormatError(f"{name}.{bad[0]} holds NaN or infinity; write the model again")
-        set_module(module, name, QuantizedLinear.holding(packed, linear, grid, product))
+        set_module(module, name, QuantizedLinear(packed, linear, grid, product))
     expected = module.state_dict()
     tied = _tied(module)
     if unknown := sorted(tensors.keys() - expected.keys()):

@@ -87,7 +87,7 @@ def quantize_model(module: nn.Module, calibration: Tensor, settings: Settings, *
                 packed = quantize_weight(linear.weight, hessian, settings)
             except QuantizationError as error:
                 raise QuantizationError(f"{full_name}: {error}") from error
-            quantized = QuantizedLinear.holding(packed, linear, settings.grid)
+            quantized = QuantizedLinear(packed, linear, settings.grid)
             set_module(block, layer_name, quantized)
             now = time.perf_counter()
             reports.append(layer_report(full_name, linear.weight, quantized, bounded=False))

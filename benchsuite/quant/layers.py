@@ -26,34 +26,20 @@ class QuantizedLinear(nn.Module):
     is cast to another dtype, because the grid's bounds and codes hold for them alone.
     """
 
-    def __init__(
-        self,
-        grid: Grid,
-        packed: Packed,
-        *,
-        out_features: int,
-        in_features: int,
-        bias: Tensor | None = None,
-        product: Product = weight_only,
-    ) -> None:
+    def __init__(self, packed: Packed, linear: nn.Linear, grid: Grid, product: Product = weight_only) -> None:
+        """`packed` in place of the weight of `linear`, whose bias is kept as it is."""
         super().__init__()
         self.grid, self.product = grid, product
-        self.out_features, self.in_features = out_features, in_features
+        self.out_features, self.in_features = linear.out_features, linear.in_features
         self._names = tuple(packed)
         for name, tensor in packed.items():
             self.register_buffer(name, tensor)
-        self.register_buffer("bias", None if bias is None else bias.detach())
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
 
     @classmethod
     def of(cls, linear: nn.Linear, grid: Grid, product: Product = weight_only) -> QuantizedLinear:
-        """Quantize the weight of `linear`; its bias is kept as it is."""
-        return cls.holding(grid.quantize(linear.weight), linear, grid, product)
-
-    @classmethod
-    def holding(cls, packed: Packed, linear: nn.Linear, grid: Grid, product: Product = weight_only) -> QuantizedLinear:
-        """`packed` in place of the weight of `linear`."""
-        shape = {"out_features": linear.out_features, "in_features": linear.in_features}
-        return cls(grid, packed, **shape, bias=linear.bias, product=product)
+        """The layer with the weight of `linear` quantized."""
+        return cls(grid.quantize(linear.weight), linear, grid, product)
 
     @property
     def shape(self) -> torch.Size:

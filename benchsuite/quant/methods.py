@@ -105,10 +105,10 @@ class Gptq:
 
     def form(self) -> Form:
         """The grid and product of its layers."""
-        from benchsuite.quant.gptq import Settings
+        from benchsuite.quant.grids import ZeroPoint
         from benchsuite.quant.layers import Form
 
-        return Form(Settings(self.bits, self.group).grid)
+        return Form(ZeroPoint(self.bits, self.group))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Product(Protocol):
 
 def weight_only(x: Tensor, grid: Grid, packed: Packed, shape: torch.Size) -> Tensor:
     """Dequantize for this product alone and multiply in the dtype of x; nothing dequantized stays."""
-    if _one_scale_a_row(grid) and x.dtype != torch.float16:  # sums of codes could leave the range of float16
+    if one_scale_a_row(grid) and x.dtype != torch.float16:  # sums of codes could leave the range of float16
         y = F.linear(x, packed["codes"].to(x.dtype))  # codes of 8 bits are exact in bfloat16
         return (y * packed["scale"].view(1, -1)).to(x.dtype)
     return F.linear(x, grid.dequantize(packed, shape, x.dtype))
@@ -103,5 +103,6 @@ def _int8_matmul_in_float32(x: Tensor, weight: Tensor) -> Tensor:
     return sums
 
 
-def _one_scale_a_row(grid: Grid) -> bool:
+def one_scale_a_row(grid: Grid) -> bool:
+    """Whether integer sums of int8 codes need one factor a row, and no offset."""
     return isinstance(grid, Absmax) and grid.bits == 8 and grid.group in ("row", "tensor")

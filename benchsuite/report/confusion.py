@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchsuite.report.curves import new_figure, save_figure
+from benchsuite.report.figures import new_figure, save_figure
 
 
 def plot_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], stem: Path) -> list[Path]:
     """Write STEM.svg and STEM.png of `counts` (K, K), rows true and columns predicted, shaded by the row's share."""
     size = 2.0 + 0.7 * len(labels)
-    figure, axes = new_figure(size + 1, size)
+    figure = new_figure(size + 1, size)
+    axes = figure.add_subplot()
     shares = [[count / max(sum(row), 1) for count in row] for row in counts]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for true, row in enumerate(counts):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchsuite.report.columns import aligned
-from benchsuite.report.curves import new_figure, save_figure
+from benchsuite.report.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from benchsuite.measure.limits import Limits
@@ -46,7 +46,8 @@ def draw_roofline(parts: Sequence[Part], limits: Limits, title: str, stem: Path)
 
     Raises UnavailableError where matplotlib is not installed.
     """
-    figure, axes = new_figure(6.4, 4.4)
+    figure = new_figure(6.4, 4.4)
+    axes = figure.add_subplot()
     intensities = [part.flop / part.bytes_read for part in parts]
     ridges = [rate / limits.bytes_per_s for rate in limits.flop_per_s.values()]
     low, high = min(*intensities, *ridges) / 4, max(*intensities, *ridges) * 4

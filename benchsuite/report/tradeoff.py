@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchsuite.record import Record
-from benchsuite.report.curves import new_figure, save_figure
+from benchsuite.report.figures import new_figure, save_figure
 from benchsuite.report.table import QUALITY
 
 # Paul Tol's "muted" scheme and black: told apart by colour-blind readers too
@@ -27,8 +27,7 @@ def plot_tradeoffs(records: Sequence[Record], stem: Path) -> list[Path]:
             panels.setdefault((cell.question, cell.dataset), []).append(record)
     if not panels:
         return []
-    figure, first = new_figure(4.8 * len(panels) + 1.5, 4.0)
-    first.remove()
+    figure = new_figure(4.8 * len(panels) + 1.5, 4.0)
     cells = [record.cell for shown in panels.values() for record in shown]
     colours = dict(zip(dict.fromkeys(cell.precision for cell in cells), itertools.cycle(COLOURS), strict=False))
     markers = dict(zip(dict.fromkeys(cell.model for cell in cells), itertools.cycle(MARKERS), strict=False))

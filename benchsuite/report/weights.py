@@ -19,7 +19,7 @@ from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.methods import Calibration
 from benchsuite.quant.packing import unpack
 from benchsuite.quant.precision import precisions
-from benchsuite.report.curves import new_figure, save_figure
+from benchsuite.report.figures import new_figure, save_figure
 
 _BINS = 512  # each wider than a pixel, so that the levels of a grid stand out
 _MARKERS = ("o", "s", "^", "v", "D", "x")
@@ -63,8 +63,7 @@ def _draw_precision(
     for name in before:
         kinds.setdefault(kind_of(name), []).append(name)
     rows = {"all layers": list(before), **kinds}
-    figure, _ = new_figure(11, 2.2 * len(rows))
-    figure.clear()
+    figure = new_figure(11, 2.2 * len(rows))
     grid: Any = figure.subplots(len(rows), 2, squeeze=False)
     figure.suptitle(f"{title}: {covered.bits_per_weight:.2f} bits per weight")
     for (label, names), (values, levels) in zip(rows.items(), grid, strict=True):
@@ -104,8 +103,7 @@ def _draw_errors(errors: dict[str, tuple[LayerReport, ...]], model: str, stem: P
     kinds = list(dict.fromkeys(layer.kind for layers in quantized.values() for layer in layers))
     if not kinds:  # casts alone
         return []
-    figure, _ = new_figure(3.2 * len(kinds) + 1.5, 3.6)
-    figure.clear()
+    figure = new_figure(3.2 * len(kinds) + 1.5, 3.6)
     panels: Any = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     figure.suptitle(f"{model}: signal to noise of the quantized weights")
     for kind, panel in zip(kinds, panels, strict=True):

@@ -54,7 +54,7 @@ class Start:
             self.module.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
         for file in directory.glob("*.safetensors"):
-            file.chmod(0o644)  # safetensors lets nobody else read them
+            file.chmod(directory.stat().st_mode & 0o666)  # safetensors lets nobody else read them
 
 
 def causal(name: str, *, attention: Attention = "sdpa", seed: int = 0) -> Start:
