@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
 from benchsuite.errors import DataError, UsageError
 from benchsuite.evals import evaluation
-from benchsuite.evals.evaluation import Progress, quiet
+from benchsuite.evals.evaluation import Progress, Work, quiet
 from benchsuite.models.language_model import LanguageModel, Scored, Sequenced, generate, score
 from benchsuite.record import Metric
 
@@ -35,6 +35,21 @@ class Prompts:
         return [(prefix, indices) for prefix, indices in groups if indices]
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered to each prompt, and what it makes of the right answers."""
+
+    texts: list[str]
+    expected: list[Scored]
+    batch_invariance: Metric
+    excluded: Mapping[str, int]  # prompts that lost their beginning, by reason
+
+
+def room_for(model: LanguageModel, longest: int, asked: int | None) -> int:
+    """How many tokens an answer may take: `asked`, else `longest` or a quarter of a shorter context."""
+    return asked or min(longest, model.n_positions // 4)
+
+
 def tokenized(model: LanguageModel, texts: Sequence[str], *, common: str, room: int) -> Prompts:
     """Tokenize prompts, leaving `room` tokens of the context free behind each; what is too long loses its beginning.
 
@@ -54,6 +69,59 @@ def tokenized(model: LanguageModel, texts: Sequence[str], *, common: str, room: 
         else:
             rows.append(ids[len(prefix) :])
     return Prompts(prefix, rows, frozenset(truncated))
+
+
+def answered(
+    model: LanguageModel,
+    prompts: Prompts,
+    asked: Sequence[str],
+    right: Sequence[str],
+    *,
+    until: Sequence[str],
+    room: int,
+    where: str,
+    batch_size: int,
+    progress: Progress,
+) -> Answered:
+    """Generate at most `room` tokens behind each prompt, and score the `right` answers, texts behind texts `asked`.
+
+    Raises DataError, naming `where` (dataset and split) and row, for an empty answer.
+    """
+    steps = 2 * len(asked)
+    texts, _ = generated(
+        model,
+        prompts,
+        until=until,
+        max_new_tokens=room,
+        batch_size=batch_size,
+        progress=lambda done, _: progress(done, steps),
+    )
+    tokens = continuations(model, asked, right)
+    found, cut = scored(
+        model,
+        prompts,
+        tokens,
+        where=where,
+        batch_size=batch_size,
+        progress=lambda done, _: progress(len(asked) + done, steps),
+    )
+    return Answered(
+        texts,
+        found,
+        batch_invariance(model, prompts, tokens, found, batch_size),
+        evaluation.counted(
+            prompts_truncated_from_the_left=len(prompts.truncated), prompts_truncated_for_the_right_answer=cut
+        ),
+    )
+
+
+def work_of_answers(model: LanguageModel, prompts: Prompts, *, until: Sequence[str], room: int) -> Work:
+    """Answers to all prompts as one batch; `tokens` are those generated."""
+
+    def run() -> int:
+        return generated(model, prompts, until=until, max_new_tokens=room, batch_size=len(prompts.rows))[1]
+
+    return Work(run, run(), len(prompts.rows))
 
 
 def generated(

@@ -14,7 +14,7 @@ from benchsuite.data.examples import Examples, Problem
 from benchsuite.data.prompts import exact_match_prompt
 from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
-from benchsuite.evals.answers import Prompts, batch_invariance, continuations, generated, scored, tokenized
+from benchsuite.evals.answers import Prompts, answered, room_for, tokenized, work_of_answers
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
 from benchsuite.models.language_model import LanguageModel
 
@@ -40,40 +40,30 @@ def evaluate(
     that leaves no room for that loses its beginning (counted). Raises DataError for an empty answer.
     """
     problems = _problems(examples)
-    room = _room(model, max_new_tokens)
-    prompts = _prompts(model, examples, problems, room)
-    steps = 2 * len(problems)
-    texts, _ = generated(
-        model,
-        prompts,
-        until=UNTIL,
-        max_new_tokens=room,
-        batch_size=batch_size,
-        progress=lambda done, _: progress(done, steps),
-    )
-    asked = [exact_match_prompt(problem) for problem in problems]
+    room = room_for(model, LONGEST_ANSWER, max_new_tokens)
     right = [f" {problem.answer}" for problem in problems]
-    wanted_tokens = continuations(model, asked, right)
-    golds, cut = scored(
+    found = answered(
         model,
-        prompts,
-        wanted_tokens,
+        _prompts(model, examples, problems, room),
+        [exact_match_prompt(problem) for problem in problems],
+        right,
+        until=UNTIL,
+        room=room,
         where=examples.where,
         batch_size=batch_size,
-        progress=lambda done, _: progress(len(problems) + done, steps),
+        progress=progress,
     )
     wanted = [normalised(problem.answer) for problem in problems]
-    strict = [normalised(extracted(text, STRICT, 0)) for text in texts]
-    flexible = [normalised(extracted(text, FLEXIBLE, -1)) for text in texts]
-    windows = evaluation.windows([gold.total for gold in golds], [len(answer.encode()) for answer in right])
+    strict = [normalised(extracted(text, STRICT, 0)) for text in found.texts]
+    flexible = [normalised(extracted(text, FLEXIBLE, -1)) for text in found.texts]
+    log_likelihoods = [gold.total for gold in found.expected]
+    windows = evaluation.windows(log_likelihoods, [len(answer.encode()) for answer in right])
     return Evaluation(
         {
-            "exact_match": evaluation.share([found == want for found, want in zip(strict, wanted, strict=True)]),
-            "exact_match_flexible": evaluation.share(
-                [found == want for found, want in zip(flexible, wanted, strict=True)]
-            ),
+            "exact_match": evaluation.share([one == want for one, want in zip(strict, wanted, strict=True)]),
+            "exact_match_flexible": evaluation.share([one == want for one, want in zip(flexible, wanted, strict=True)]),
             "answer_bits_per_byte": evaluation.bits_per_byte(windows),
-            "batch_invariance": batch_invariance(model, prompts, wanted_tokens, golds, batch_size),
+            "batch_invariance": found.batch_invariance,
         },
         protocol={
             "shots": len(examples.shots),
@@ -85,25 +75,17 @@ def evaluate(
             "ignored": list(IGNORED),
         },
         items=tuple(
-            _item(*row)
-            for row in zip(problems, texts, strict, flexible, wanted, [gold.total for gold in golds], strict=True)
+            _item(*row) for row in zip(problems, found.texts, strict, flexible, wanted, log_likelihoods, strict=True)
         ),
-        excluded=dict(examples.excluded)
-        | evaluation.counted(
-            prompts_truncated_from_the_left=len(prompts.truncated), prompts_truncated_for_the_right_answer=cut
-        ),
+        excluded={**examples.excluded, **found.excluded},
     )
 
 
 def work(model: LanguageModel, examples: Examples, *, batch_size: int, max_new_tokens: int | None = None) -> Work:
     """Answers to the first batch of problems; `tokens` are those generated."""
-    room = _room(model, max_new_tokens)
+    room = room_for(model, LONGEST_ANSWER, max_new_tokens)
     prompts = _prompts(model, examples, _problems(examples)[:batch_size], room)
-
-    def run() -> int:
-        return generated(model, prompts, until=UNTIL, max_new_tokens=room, batch_size=batch_size)[1]
-
-    return Work(run, run(), len(prompts.rows))
+    return work_of_answers(model, prompts, until=UNTIL, room=room)
 
 
 def extracted(text: str, pattern: re.Pattern[str], which: int) -> str:
@@ -140,10 +122,6 @@ def _problems(examples: Examples) -> list[Problem]:
         if not problem.answer.strip() or not problem.question.strip():
             raise DataError(f"{examples.where}, row {row}: an empty question or answer")
     return problems
-
-
-def _room(model: LanguageModel, max_new_tokens: int | None) -> int:
-    return max_new_tokens or min(LONGEST_ANSWER, model.n_positions // 4)
 
 
 def _prompts(model: LanguageModel, examples: Examples, problems: list[Problem], room: int) -> Prompts:

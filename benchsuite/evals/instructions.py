@@ -13,7 +13,7 @@ from benchsuite.data.examples import Examples, Instruction
 from benchsuite.data.prompts import instruction_prompt
 from benchsuite.errors import DataError
 from benchsuite.evals import evaluation
-from benchsuite.evals.answers import Prompts, batch_invariance, continuations, generated, scored, tokenized
+from benchsuite.evals.answers import answered, room_for, tokenized, work_of_answers
 from benchsuite.evals.evaluation import Evaluation, Progress, Work, quiet
 from benchsuite.models.language_model import LanguageModel
 
@@ -37,36 +37,30 @@ def evaluate(
     beginning (counted). Raises DataError for an empty answer.
     """
     asked = _instructions(examples)
-    room = _room(model, max_new_tokens)
-    prompts = _prompts(model, asked, room)
-    steps = 2 * len(asked)
-    answers, _ = generated(
-        model,
-        prompts,
-        until=UNTIL,
-        max_new_tokens=room,
-        batch_size=batch_size,
-        progress=lambda done, _: progress(done, steps),
-    )
+    room = room_for(model, MAX_NEW_TOKENS, max_new_tokens)
     texts = [instruction_prompt(item) for item in asked]
-    wanted_tokens = continuations(model, texts, [item.output for item in asked])
-    golds, cut = scored(
+    found = answered(
         model,
-        prompts,
-        wanted_tokens,
+        tokenized(model, texts, common="", room=room),
+        texts,
+        [item.output for item in asked],
+        until=UNTIL,
+        room=room,
         where=examples.where,
         batch_size=batch_size,
-        progress=lambda done, _: progress(len(asked) + done, steps),
+        progress=progress,
     )
-    right = [normalised(answer) == normalised(item.output) for answer, item in zip(answers, asked, strict=True)]
-    overlap = [token_f1(answer, item.output) for answer, item in zip(answers, asked, strict=True)]
-    windows = evaluation.windows([gold.total for gold in golds], [len(gold.log_likelihood) for gold in golds])
+    right = [normalised(answer) == normalised(item.output) for answer, item in zip(found.texts, asked, strict=True)]
+    overlap = [token_f1(answer, item.output) for answer, item in zip(found.texts, asked, strict=True)]
+    windows = evaluation.windows(
+        [gold.total for gold in found.expected], [len(gold.log_likelihood) for gold in found.expected]
+    )
     return Evaluation(
         {
             "exact_match": evaluation.share(right),
             "token_f1": evaluation.mean(overlap, "F1", "higher"),
             "answer_perplexity": evaluation.perplexity(windows),
-            "batch_invariance": batch_invariance(model, prompts, wanted_tokens, golds, batch_size),
+            "batch_invariance": found.batch_invariance,
         },
         protocol={
             "prompt": "Stanford Alpaca",
@@ -84,28 +78,19 @@ def evaluate(
                 "token_f1": f1,
                 "log_likelihood": gold.total,
             }
-            for text, answer, item, match, f1, gold in zip(texts, answers, asked, right, overlap, golds, strict=True)
+            for text, answer, item, match, f1, gold in zip(
+                texts, found.texts, asked, right, overlap, found.expected, strict=True
+            )
         ),
-        excluded=dict(examples.excluded)
-        | evaluation.counted(
-            prompts_truncated_from_the_left=len(prompts.truncated), prompts_truncated_for_the_right_answer=cut
-        ),
+        excluded={**examples.excluded, **found.excluded},
     )
 
 
 def work(model: LanguageModel, examples: Examples, *, batch_size: int, max_new_tokens: int | None = None) -> Work:
     """Answers to the first batch of instructions; `tokens` are those generated."""
-    room = _room(model, max_new_tokens)
-    prompts = _prompts(model, _instructions(examples)[:batch_size], room)
-
-    def run() -> int:
-        return generated(model, prompts, until=UNTIL, max_new_tokens=room, batch_size=batch_size)[1]
-
-    return Work(run, run(), len(prompts.rows))
-
-
-def _room(model: LanguageModel, max_new_tokens: int | None) -> int:
-    return max_new_tokens or min(MAX_NEW_TOKENS, model.n_positions // 4)
+    room = room_for(model, MAX_NEW_TOKENS, max_new_tokens)
+    texts = [instruction_prompt(item) for item in _instructions(examples)[:batch_size]]
+    return work_of_answers(model, tokenized(model, texts, common="", room=room), until=UNTIL, room=room)
 
 
 def normalised(answer: str) -> str:
@@ -138,7 +123,3 @@ def _instructions(examples: Examples) -> list[Instruction]:
         if not item.instruction.strip() or not item.output.strip():
             raise DataError(f"{examples.where}, row {row}: an empty instruction or output")
     return asked
-
-
-def _prompts(model: LanguageModel, asked: list[Instruction], room: int) -> Prompts:
-    return tokenized(model, [instruction_prompt(item) for item in asked], common="", room=room)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from benchsuite.data.examples import Examples, Problem
 from benchsuite.data.prompts import exact_match_prompt
 from benchsuite.errors import DataError
+from benchsuite.evals import answers as answering
 from benchsuite.evals import exact_match
 from benchsuite.evals.exact_match import FLEXIBLE, STRICT, UNTIL, extracted, normalised
 
@@ -75,7 +76,7 @@ def test_a_stop_string_ends_an_answer_and_is_not_part_of_it(model: Any, monkeypa
 
 def test_right_answers_are_counted_strictly_and_flexibly(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["#### 6", "it is 80", "#### 11", "#### 1200."]
-    monkeypatch.setattr(exact_match, "generated", lambda *_, **__: (answers, 0))
+    monkeypatch.setattr(answering, "generated", lambda *_, **__: (answers, 0))
     found = exact_match.evaluate(model, problems(), batch_size=2).metrics
     assert found["exact_match"].value == 0.5
     assert found["exact_match"].evidence.outcomes.tolist() == [True, False, False, True]
@@ -86,7 +87,7 @@ def test_of_several_numbers_the_first_marked_and_the_last_of_all_count(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = ["#### 6\n#### 7", "80 and 40", "40 and 10", "#### 7\n#### 1200"]
-    monkeypatch.setattr(exact_match, "generated", lambda *_, **__: (answers, 0))
+    monkeypatch.setattr(answering, "generated", lambda *_, **__: (answers, 0))
     found = exact_match.evaluate(model, problems(), batch_size=2).metrics
     assert found["exact_match"].evidence.outcomes.tolist() == [True, False, False, False]
     assert found["exact_match_flexible"].evidence.outcomes.tolist() == [False, False, True, True]
@@ -158,7 +159,7 @@ def test_what_is_found_is_json(model: Any) -> None:
 
 
 def test_the_work_of_the_clock_is_the_tokens_that_were_generated(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact_match, "generated", lambda *_, **__: (["", ""], 5))
+    monkeypatch.setattr(answering, "generated", lambda *_, **__: (["", ""], 5))
     work = exact_match.work(model, problems(), batch_size=2, max_new_tokens=12)
     assert (work.tokens, work.samples, work.run()) == (5, 2, 5)
 

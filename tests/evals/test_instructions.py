@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchsuite.data.examples import Examples, Instruction
 from benchsuite.data.prompts import instruction_prompt
 from benchsuite.errors import DataError
-from benchsuite.evals import instructions
+from benchsuite.evals import answers, instructions
 from benchsuite.evals.instructions import normalised, token_f1
 
 ASKED = (Instruction("Say yes.", "", "Yes."), Instruction("Spell.", "cat", "The spelling is c-a-t."))
@@ -54,7 +54,7 @@ def test_token_f1_lies_between_nothing_and_exact_match_and_has_no_direction(answ
 
 
 def test_answers_count_as_right_after_normalisation(roomy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instructions, "generated", lambda *_, **__: ([" yes", "A spelling is cat"], 0))
+    monkeypatch.setattr(answers, "generated", lambda *_, **__: ([" yes", "A spelling is cat"], 0))
     found = instructions.evaluate(roomy, asked(), batch_size=2, max_new_tokens=4)
     assert found.metrics["exact_match"].evidence.outcomes.tolist() == [True, True]
     assert found.metrics["token_f1"].value == 1.0
@@ -83,6 +83,6 @@ def test_an_empty_instruction_or_output_is_named_by_row(model: Any, item: Instru
 
 
 def test_the_work_of_the_clock_is_the_tokens_that_were_generated(roomy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instructions, "generated", lambda *_, **__: (["", ""], 5))
+    monkeypatch.setattr(answers, "generated", lambda *_, **__: (["", ""], 5))
     work = instructions.work(roomy, asked(), batch_size=2, max_new_tokens=12)
     assert (work.tokens, work.samples, work.run()) == (5, 2, 5)
