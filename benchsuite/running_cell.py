@@ -163,23 +163,29 @@ class RunningCell:
 
     def _finish(self) -> None:
         """The record is whole: into the benchmark's JSON with it."""
-        self._profile()
+        self._keep()
+        self._profile()  # should that go wrong, what was measured stands
+        self._session.judge(self._measurement.record())
+
+    def _keep(self) -> None:
         record = self._measurement.record()
         self._benchmark.extra_info[KEY] = to_json(record)
         self._session.keep(self._item, record)
-        self._session.judge(record)
 
     def _profile(self) -> None:
         """One more round under the profiler, where `--profile-cells` asks for it."""
         session, measurement = self._session, self._measurement
-        if session.profiles and self._round:
-            with session.progress.showing(f"{measurement.cell.label()}: profile"):
-                found = write_profile(
-                    session.profiles / profile_name(self._item.name),
-                    measurement.cell.label(),
-                    self._round,
-                    device=session.device,
-                    model=self._counted,
-                    metrics=measurement.metrics,
-                )
-            measurement.kernels |= {"roofline": found}
+        if session.profiles is None or self._round is None:
+            return
+        with session.progress.showing(f"{measurement.cell.label()}: profile"):
+            found = write_profile(
+                session.profiles / profile_name(self._item.name),
+                measurement.cell.label(),
+                self._round,
+                device=session.device,
+                model=self._counted,
+                metrics=measurement.metrics,
+                limits=session.limits,
+            )
+        measurement.kernels |= {"roofline": found}
+        self._keep()

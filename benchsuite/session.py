@@ -20,6 +20,8 @@ from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
 from benchsuite.files import writable_directory
 from benchsuite.matrix import Matrix, Question, read_settings
+from benchsuite.measure.limits import Limits, read_limits
+from benchsuite.measure.machine import describe_machine
 from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
 from benchsuite.measure.resident import Loaded, Resident
 from benchsuite.models import models
@@ -59,6 +61,7 @@ class Session:
         samples, profiles = config.option.samples, config.option.profile_cells
         self.samples = writable_directory(samples, "--samples") if samples else None
         self.profiles = writable_directory(profiles, "--profile-cells") if profiles else None
+        self.limits = _read_limits(self.device) if profiles else None
         self.results = ResultsFile(config)
 
     def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
@@ -195,6 +198,13 @@ def _read_baseline(config: pytest.Config) -> tuple[dict[tuple[str, ...], Record]
         return read_side(find_files(config.option.baseline, Path(storage.path))), Policy(budgets)
     except FileFormatError as error:
         raise UsageError(f"--baseline: {error}") from error
+
+
+def _read_limits(device: str) -> Limits | None:
+    try:
+        return read_limits(describe_machine(device)["fingerprint"])
+    except FileFormatError as error:
+        raise UsageError(f"--profile-cells: {error}") from error
 
 
 def params_of(item: pytest.Item) -> Mapping[str, Any]:

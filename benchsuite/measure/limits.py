@@ -35,10 +35,11 @@ class Limits:
     bytes_per_s: float
     flop_per_s: Mapping[str, float]  # fp32, bf16, fp16, int8: those that run here
 
-    def seconds(self, flop: float, bytes_read: float, dtype: str) -> float | None:
-        """The least time of some work; None where the rate of `dtype` was not measured."""
-        rate = self.flop_per_s.get(dtype)
-        return None if rate is None else max(flop / rate, bytes_read / self.bytes_per_s)
+    def seconds(self, flop: Mapping[str, float], bytes_read: float) -> float:
+        """The least time of some work; a dtype that the machine does not multiply itself becomes fp32 for it."""
+        fp32 = self.flop_per_s["fp32"]
+        products = sum(count / self.flop_per_s.get(dtype, fp32) for dtype, count in flop.items())
+        return max(products, bytes_read / self.bytes_per_s)
 
 
 def measure_limits(device: str) -> Limits:

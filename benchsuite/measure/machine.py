@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from benchsuite.kernels import cpu
+
 LIBRARIES = ("torch", "transformers", "bitsandbytes", "benchsuite")
 
 
@@ -24,6 +26,7 @@ def describe_machine(device: str) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "products": sorted(cpu.capabilities()),  # oneDNN can be told to do without some
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
     }

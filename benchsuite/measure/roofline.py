@@ -8,33 +8,39 @@ and weight come with the positions whose logits are made. Activations are taken 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from benchsuite.kernels import cpu
+from benchsuite.kernels.int4 import Int4Linear
 from benchsuite.measure.limits import Limits
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
+from benchsuite.quant.embedding import QuantizedEmbedding
+from benchsuite.quant.layers import QuantizedLinear
+from benchsuite.quant.products import int8_is_exact, llm_int8, w8a8
 
-ARITHMETIC = {
-    "int8-row": "int8",
-    "bf16": "bf16",
-    "int4-group": "bf16",
-    "fp16": "fp16",
-}  # else fp32
+_FLOATS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(frozen=True)
 class Pass:
     """One pass through the blocks, or through the head."""
 
-    flop: float
+    flop_of: Mapping[str, float]  # by the dtype of the products' operands
     bytes_read: float
-    dtype: str  # of the products' operands
     is_head: bool
+
+    @property
+    def flop(self) -> float:
+        """Of all dtypes."""
+        return sum(self.flop_of.values())
 
 
 @dataclass(frozen=True)
@@ -61,23 +67,27 @@ def counted(model: LanguageModel) -> Iterator[list[Pass]]:
         yield passes
         return
     config, hidden, head = module.config, model.hidden, model.head
-    block_weights = 12 * config.n_layer * config.n_embd**2  # 3 C² and C² of attention, 4 C² twice of the feed-forward
+    activations = _FLOATS[module.wpe.weight.dtype]
+    weights = _weights_by_operands(module.h, activations)  # 12 · L · C² of them in all
     block_bytes, head_bytes = size_bytes(module.h), size_bytes(module.wte)
-    dtype, per_key = _arithmetic(module), 2 * config.n_layer * config.n_embd * module.wpe.weight.element_size()
+    head_dtype = "int8" if isinstance(module.wte, QuantizedEmbedding) else activations
+    per_key = 2 * config.n_layer * config.n_embd * module.wpe.weight.element_size()
 
     def counting_hidden(input_ids: Tensor, cache: Any | None = None) -> Tensor:
         rows, tokens = input_ids.shape
         starts = [0] * rows if cache is None else list(cache.lengths)
         pairs = sum(start * tokens + tokens * (tokens + 1) // 2 for start in starts)  # of a query and a key it sees
-        flop = 2.0 * rows * tokens * block_weights + 4.0 * config.n_layer * config.n_embd * pairs
-        keys = sum(start + tokens for start in starts) if cache is not None else 0
-        passes.append(Pass(flop, block_bytes + keys * per_key, dtype, is_head=False))
+        flop = {dtype: 2.0 * rows * tokens * count for dtype, count in weights.items()}
+        flop[activations] = flop.get(activations, 0) + 4.0 * config.n_layer * config.n_embd * pairs
+        shared = 0 if cache is None else cache.shared  # read once for all rows
+        keys = 0 if cache is None else shared + sum(start + tokens - shared for start in starts)
+        passes.append(Pass(flop, block_bytes + keys * per_key, is_head=False))
         return hidden(input_ids, cache)
 
     def counting_head(states: Tensor) -> Tensor:
         positions = states.numel() // config.n_embd
         flop = 2.0 * positions * config.n_embd * config.vocab_size
-        passes.append(Pass(flop, head_bytes, _head_arithmetic(module), is_head=True))
+        passes.append(Pass({head_dtype: flop}, head_bytes, is_head=True))
         return head(states)
 
     wrapped: Any = model
@@ -99,25 +109,31 @@ def parts_of_generation(passes: Sequence[Pass], prefill_s: float, decode_s: floa
 
 def part_of(name: str, passes: Sequence[Pass], seconds: float, limits: Limits | None) -> Part:
     """The sum of some passes; its least time is the sum of theirs."""
-    least = [limits.seconds(each.flop, each.bytes_read, each.dtype) if limits else None for each in passes]
-    known = [second for second in least if second is not None]
+    least = [limits.seconds(each.flop_of, each.bytes_read) for each in passes] if limits else []
     return Part(
         name,
         sum(each.flop for each in passes),
         sum(each.bytes_read for each in passes),
         seconds,
-        sum(known) if passes and len(known) == len(least) else None,
+        sum(least) if least else None,
     )
 
 
-def _arithmetic(module: GPT2) -> str:
-    """The operands' dtype of the linear layers' products, by the weights that the table of kernels names."""
-    held = {name.rpartition("(")[2].rstrip(")") for name in module.kernels}
-    return next((dtype for weights, dtype in ARITHMETIC.items() if weights in held), "fp32")
+def _weights_by_operands(blocks: nn.Module, activations: str) -> Counter[str]:
+    """How many weights are multiplied as which dtype, by the layers that hold them."""
+    weights: Counter[str] = Counter()
+    layers: Any = blocks.modules()
+    for layer in layers:
+        if hasattr(layer, "in_features"):
+            weights[_operands(layer, activations)] += layer.in_features * layer.out_features
+    return weights
 
 
-def _head_arithmetic(module: GPT2) -> str:
-    weight = getattr(module.wte, "weight", None)
-    if weight is None:
-        return "int8"  # `-head8`: int8 rows
-    return {"torch.bfloat16": "bf16", "torch.float16": "fp16"}.get(str(weight.dtype), "fp32")
+def _operands(layer: Any, activations: str) -> str:
+    if isinstance(layer, cpu.Int8Linear):
+        return "int8"
+    if isinstance(layer, Int4Linear):
+        return "bf16"
+    if isinstance(layer, QuantizedLinear) and layer.product in (w8a8, llm_int8):
+        return "int8" if layer.packed["codes"].is_cuda or int8_is_exact() else "fp32"
+    return activations

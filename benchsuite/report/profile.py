@@ -14,8 +14,7 @@ from torch.profiler import ProfilerActivity
 
 from benchsuite.errors import UnavailableError
 from benchsuite.files import atomic_write, file_name
-from benchsuite.measure.limits import Limits, read_limits
-from benchsuite.measure.machine import describe_machine
+from benchsuite.measure.limits import Limits
 from benchsuite.measure.roofline import Part, Pass, counted, part_of, parts_of_generation
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.record import Metric, Rounds
@@ -45,13 +44,13 @@ def write_profile(
     device: str,
     model: LanguageModel | None,
     metrics: Mapping[str, Metric],
+    limits: Limits | None,
 ) -> dict[str, Any]:
     """Do one more round under `torch.profiler`; write `trace.json`, `operators.txt`, and `roofline` as SVG and PNG.
 
     Returns what the record keeps: each part's FLOP, bytes, seconds and share of the limit. The seconds are the clock's,
     not the profiler's. `model` is None for what is not counted: training, quantizing, other engines.
     """
-    limits = read_limits(describe_machine(device)["fingerprint"])
     if work.setup:
         work.setup()
     if model is None:

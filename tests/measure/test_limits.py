@@ -39,10 +39,10 @@ def test_a_damaged_file_says_what_writes_it_anew(text: str) -> None:
 
 
 def test_the_least_time_is_that_of_the_tighter_limit() -> None:
-    assert LIMITS.seconds(500e9, 0, "fp32") == 1
-    assert LIMITS.seconds(500e9, 100e9, "fp32") == 2
-    assert LIMITS.seconds(500e9, 0, "int8") == 0.25
-    assert LIMITS.seconds(500e9, 0, "fp16") is None
+    assert LIMITS.seconds({"fp32": 500e9}, 0) == 1
+    assert LIMITS.seconds({"fp32": 500e9}, 100e9) == 2
+    assert LIMITS.seconds({"int8": 500e9, "fp32": 500e9}, 0) == 1.25
+    assert LIMITS.seconds({"fp16": 500e9}, 0) == 1  # not multiplied here: as fp32
 
 
 def test_this_machine_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchsuite.engines.native import NativeEngine
+from benchsuite.kernels.cpu import capabilities
 from benchsuite.measure.limits import Limits
 from benchsuite.measure.roofline import Part, counted, part_of, parts_of_generation
 from benchsuite.models import gpt2, models
+from benchsuite.models.in_precision import load
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
 from benchsuite.report.roofline import draw_roofline, roofline_table
@@ -48,6 +50,42 @@ def test_a_token_reads_the_weights_and_the_keys_and_values_before_it_once(model:
     assert [each.is_head for each in passes] == [False, True, False, True]
 
 
+def test_a_prefix_that_rows_share_is_read_once(model: LanguageModel) -> None:
+    module, config = model.module, model.module.config  # type: ignore[union-attr]
+    prefix = model.new_cache(1, 20)
+    model.hidden(torch.arange(20)[None], prefix)
+    with counted(model) as passes:
+        model.hidden(torch.zeros(4, 1, dtype=torch.int64), model.new_cache(4, 21, prefix))
+    per_token = 2 * config.n_layer * config.n_embd * 4
+    assert passes[0].bytes_read == size_bytes(module.h) + (20 + 4 * 1) * per_token  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtypes"),
+    [
+        ("fp32", {"fp32"}),
+        ("bf16", {"bf16"}),
+        ("w8a8", {"int8", "fp32"}),
+        ("llm-int8", {"int8", "fp32"}),
+        ("absmax8-row", {"fp32"}),
+        ("absmax4-g32", {"bf16", "fp32"}),
+        ("absmax4-g128", {"bf16", "fp32"}),
+    ],
+)
+def test_each_layer_counts_as_what_its_kernel_multiplies(precision: str, dtypes: set[str]) -> None:
+    if not capabilities() >= {"exact_int8", "int4", "onednn"}:
+        pytest.skip("the table chooses other kernels on this processor")
+    model, _ = load("random:tiny", precision, "cpu", "sdpa")
+    config, ids = model.module.config, torch.arange(7)[None]  # type: ignore[union-attr]
+    with counted(model) as passes, torch.inference_mode():
+        model.hidden(ids)
+    assert passes[0].flop_of.keys() == dtypes
+    if precision == "absmax4-g128":  # whose groups fit the width of one layer in four: 4 C of 192
+        assert passes[0].flop_of["bf16"] == 2 * 7 * 4 * config.n_layer * config.n_embd**2
+    if precision == "w8a8":
+        assert passes[0].flop_of["int8"] == 2 * 7 * 12 * config.n_layer * config.n_embd**2
+
+
 def test_counting_ends_with_its_block(model: LanguageModel) -> None:
     with counted(model) as passes:
         pass
@@ -64,7 +102,7 @@ def test_prefill_ends_with_the_first_head_and_shares_are_of_the_least_time(model
     assert decode.flop == sum(each.flop for each in passes[2:])
     least = sum(max(each.flop, each.bytes_read) / 1e9 for each in passes[2:])
     assert decode.share == pytest.approx(least / 2.0)
-    assert part_of("batch", passes, 1.0, Limits("m", 1e9, {"bf16": 1e9})).share is None
+    assert part_of("batch", passes, 1.0, None).share is part_of("batch", [], 1.0, limits).share is None
 
 
 def test_the_table_says_what_was_not_measured() -> None:

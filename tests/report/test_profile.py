@@ -14,7 +14,7 @@ def speed(*seconds: float) -> Metric:
 
 
 def test_a_part_takes_as_long_as_its_median_round() -> None:
-    passes = [Pass(1.0, 1.0, "fp32", is_head=head) for head in (False, True, False, True)]
+    passes = [Pass({"fp32": 1.0}, 1.0, is_head=head) for head in (False, True, False, True)]
     [batch] = parts_of(passes, {"tokens_per_s": speed(1, 2, 6)}, None)
     assert (batch.name, batch.seconds) == ("batch", 2)
     metrics = {"tokens_per_s": speed(9), "prefill_tokens_per_s": speed(3, 4, 8), "decode_tokens_per_s": speed(5, 6, 10)}
