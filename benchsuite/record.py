@@ -177,7 +177,7 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
         raise FileFormatError(f"{where}: a record of schema {schema!r}; this benchsuite reads schema {SCHEMA}")
     try:
         cell = dict(data["cell"])
-        cell["options"] = tuple((name, str(value)) for name, value in cell.get("options", {}).items())
+        cell["options"] = tuple((name, str(value)) for name, value in cell["options"].items())
         texts = [data["reason"], *(cell[name] for name in ("question", "model", "precision", "dataset", "device"))]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a name or the reason is no text")
@@ -193,7 +193,7 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
             machine=dict(data["machine"]),
             samples=data["samples"],
             excluded=dict(data["excluded"]),
-            details=dict(data.get("details", {})),  # older files have none
+            details=dict(data["details"]),
         )
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}") from error
@@ -264,7 +264,7 @@ def _evidence_from_json(data: Mapping[str, Any]) -> Evidence:
             raise ValueError("window arrays of different lengths")
         return windows
     if kind == "values":
-        sizes = data.get("sizes")  # older files have none
+        sizes = data["sizes"]
         values = Values(
             _array(data["values"], "<f8"),
             _array(data["cluster"], "<i8"),

@@ -180,7 +180,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         _figure(verdict.head),
         "" if verdict.change is None else _change(verdict, verdict.change),
         "" if ends is None else f"{_change(verdict, ends[0])} … {_change(verdict, ends[1])}",
-        "" if verdict.budget is None else _budget(verdict),
+        _budget(verdict),
         "" if verdict.p_value is None else _p(verdict.p_value),
         "" if verdict.p_corrected is None else _p(verdict.p_corrected),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +38,7 @@ class LogRatio:
 
     base: NDArray[np.float64]  # (m,)
     head: NDArray[np.float64]  # (n,)
-    noise: RunNoise = field(default_factory=RunNoise)
+    noise: RunNoise = RunNoise()
 
     @functools.cached_property
     def value(self) -> float:

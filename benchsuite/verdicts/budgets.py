@@ -81,17 +81,19 @@ class Rule:
 
 @dataclass(frozen=True)
 class Budgets:
-    """All rules, the layer that goes first first."""
+    """All rules; those of the command line go before the settings, and those before the defaults."""
 
-    layers: tuple[tuple[Rule, ...], ...]
+    command_line: tuple[Rule, ...]
+    settings: tuple[Rule, ...]
+    defaults: tuple[Rule, ...]
 
     def amount(self, name: str, metric: Metric, cell: Cell) -> Amount | None:
         """The budget of a metric; None where it is not gated."""
         if metric.better is None:
             return None
         kind = metric_class(name, metric)
-        for layer in self.layers:
-            fitting = [(breadth, rule) for rule in layer if (breadth := rule.breadth(name, kind, cell))]
+        for rules in (self.command_line, self.settings, self.defaults):
+            fitting = [(breadth, rule) for rule in rules if (breadth := rule.breadth(name, kind, cell))]
             if fitting:
                 return min(fitting, key=lambda pair: pair[0])[1].amount
         return None
@@ -99,7 +101,7 @@ class Budgets:
     def names(self, name: str, metric: Metric, cell: Cell) -> bool:
         """Whether a rule of the command line gates this metric."""
         kind = metric_class(name, metric)
-        return any(rule.amount and rule.breadth(name, kind, cell) for rule in self.layers[0])
+        return any(rule.amount and rule.breadth(name, kind, cell) for rule in self.command_line)
 
     def check_used(self, records: Iterable[Record]) -> None:
         """Raise UsageError for a rule of the command line that fits no metric: a misspelt gate gates nothing."""
@@ -107,7 +109,7 @@ class Budgets:
             (name, metric, record.cell) for record in records for name, metric in record.metrics.items()
         ]  # those without a good direction, which nothing gates, are known by name
         gated = [(name, metric_class(name, metric), cell) for name, metric, cell in metrics if metric.better]
-        for rule in self.layers[0]:
+        for rule in self.command_line:
             if not any(rule.breadth(*metric) for metric in gated):
                 names = sorted({name for name, _, _ in metrics} | DEFAULTS.keys())
                 if rule.metric not in names:
@@ -120,7 +122,7 @@ class Budgets:
         here = {name for record in records for name in record.metrics}
         return [
             rule.metric
-            for rule in self.layers[1]
+            for rule in self.settings
             if rule.metric not in DEFAULTS and not fnmatch.filter(here, rule.metric)
         ]
 
@@ -152,10 +154,11 @@ def make_budgets(command_line: Sequence[str] = (), settings: Mapping[str, Any] |
     """
     if not isinstance(settings, Mapping | None):
         raise UsageError(f"[tool.benchsuite.budgets] is to be a table such as perplexity = '0.5%', not {settings!r}")
-    layers = [tuple(_rule(*_split(text), "--budget") for text in command_line)]
-    layers.append(tuple(_rule(key, value, "[tool.benchsuite.budgets]") for key, value in (settings or {}).items()))
-    layers.append(tuple(_rule(key, value, "DEFAULTS") for key, value in DEFAULTS.items()))
-    return Budgets(tuple(layers))
+    return Budgets(
+        command_line=tuple(_rule(*_split(text), "--budget") for text in command_line),
+        settings=tuple(_rule(key, value, "[tool.benchsuite.budgets]") for key, value in (settings or {}).items()),
+        defaults=tuple(_rule(key, value, "DEFAULTS") for key, value in DEFAULTS.items()),
+    )
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class Skewed:
 def test_what_a_worse_looking_speed_lacks_is_counted_to_the_near_end(make_run: MakeRun) -> None:
     metric = make_run(rounds=8)[0].metrics["tokens_per_s"]
     metric = dataclasses.replace(metric, unit="s", better="lower")
-    [budget] = [rule.amount for rule in make_budgets(["x=5%"]).layers[0]]
+    [budget] = [rule.amount for rule in make_budgets(["x=5%"]).command_line]
     cell = make_run()[0].cell
     verdict = decide(judge_module.Test(cell, "x", metric, metric, budget, Skewed(), ratio=True), 0.05, 1.0, 1.0)
     reach, distance = 0.25, 0.2 - math.log(1.05)
