@@ -10,7 +10,7 @@ from benchsuite.verdicts.history import NEEDED, Series, SeriesStep
 from benchsuite.verdicts.names import cell_name
 
 SCHEMA = 1
-HEADINGS = ("cell", "metric", "commit", "time", "before", "after", "change", "", "confidence")
+HEADINGS = ("cell", "metric", "commit", "time (UTC)", "before", "after", "change", "", "confidence")
 
 
 def history_table(series: Sequence[Series], *, everything: bool = False) -> str:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from benchsuite.errors import FileFormatError
@@ -25,7 +26,7 @@ class StoredRun:
 
     path: Path
     commit: str  # SHA; empty where it was not in a repository
-    time: str  # ISO 8601, of the commit where there is one, else of the run
+    time: str  # ISO 8601 in UTC, of the commit where there is one, else of the run; empty where it cannot be read
     dirty: bool
     records: Mapping[Key, Record]
 
@@ -72,10 +73,19 @@ def read_run(path: Path) -> StoredRun:
     return StoredRun(
         path,
         str(commit.get("id") or ""),
-        str(commit.get("time") or data.get("datetime") or ""),
+        _in_utc(str(commit.get("time") or data.get("datetime"))),
         bool(commit.get("dirty")),
         records,
     )
+
+
+def _in_utc(time: str) -> str:
+    """A time of git or pytest-benchmark, which name their own offsets, so that it sorts; without one it is UTC."""
+    try:
+        moment = datetime.fromisoformat(time.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc).isoformat()
+    except (ValueError, OverflowError):  # the last: beyond year 1 or 9999 in UTC
+        return ""
 
 
 def read_runs(paths: Iterable[Path], left_out: Callable[[FileFormatError], None]) -> list[StoredRun]:
@@ -92,7 +102,7 @@ def read_runs(paths: Iterable[Path], left_out: Callable[[FileFormatError], None]
 def in_order(runs: Sequence[StoredRun], commits: Sequence[str] | None = None) -> list[StoredRun]:
     """The runs of `commits` in their order; all runs by time where there are none."""
     if commits is None:
-        return sorted(runs, key=lambda run: (run.time, run.path.name))
+        return sorted(runs, key=lambda run: (not run.time, run.time, run.path.name))
     place = {commit: index for index, commit in enumerate(commits)}
     return sorted((run for run in runs if run.commit in place), key=lambda run: (place[run.commit], run.path.name))
 

@@ -147,6 +147,26 @@ def test_a_range_of_commits_is_measured_where_no_run_is_stored(
     assert "'no..such' is no range" in err
 
 
+def test_commits_are_in_the_order_of_time_whatever_their_offsets(
+    make_run: MakeRun, write_run: WriteRun, tmp_path: Path, history: History
+) -> None:
+    times = {
+        "a": "2025-01-02T01:00:00+09:00",
+        "b": "2025-01-01T18:00:00Z",
+        "c": "2025-01-01T19:00:00",
+        "d": "2025-01-01T12:00:00-08:00",
+        "e": "yesterday",
+    }
+    for number, (commit, time) in enumerate(reversed(times.items())):
+        path = tmp_path / ".benchmarks" / "Linux" / f"{number:04}_run.json"
+        write_run(path, make_run(cells=1, weight_bytes=number), commit_info={"id": commit, "time": time})
+    assert history("--metric", "weight_bytes", "--json", "out.json")[0] == 0
+    [series] = json.loads(Path("out.json").read_text())["series"]
+    assert [run["commit"] for run in series["runs"]] == list(times)
+    assert series["runs"][0]["time"] == "2025-01-01T16:00:00+00:00"
+    assert [step["worse"] for step in series["steps"]] == [False] * 4
+
+
 def test_runs_are_in_the_order_of_their_commits_whatever_their_files_are_called() -> None:
     def run(name: str, commit: str, day: int) -> StoredRun:
         return StoredRun(Path(f"{name}.json"), commit, f"2025-01-{day:02}T00:00:00", dirty=False, records={})
