@@ -32,7 +32,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,9 +178,14 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
     try:
         cell = dict(data["cell"])
         cell["options"] = tuple((name, str(value)) for name, value in cell["options"].items())
-        texts = [data["reason"], *(cell[name] for name in ("question", "model", "precision", "dataset", "device"))]
+        names = ("question", "model", "precision", "dataset", "engine", "attention", "device")
+        texts = [data["reason"], *(cell[name] for name in names), *data["fingerprints"].values()]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a name or the reason is no text")
+            raise TypeError("a name, a fingerprint or the reason is no text")
+        if not isinstance(cell["batch_size"], int) or not isinstance(cell["limit"], int | None):
+            raise TypeError("the batch size or the limit is no whole number")
+        if data["status"] not in get_args(Status):
+            raise ValueError(f"unknown status {data['status']!r}")
         return Record(
             cell=Cell(**cell),
             metrics={name: _metric_from_json(metric) for name, metric in data["metrics"].items()},
@@ -239,6 +244,8 @@ def _metric_from_json(data: Mapping[str, Any]) -> Metric:
     value = float(data["value"])
     if not math.isfinite(value):
         raise ValueError("a metric is NaN or infinite")
+    if not isinstance(data["unit"], str) or data["better"] not in (None, *get_args(Better)):
+        raise ValueError("a metric whose unit is no text, or without a known good direction")
     return Metric(
         value=value,
         unit=data["unit"],
@@ -275,8 +282,9 @@ def _evidence_from_json(data: Mapping[str, Any]) -> Evidence:
         return values
     if kind == "rounds":
         rounds = Rounds(_array(data["seconds"], "<f8"), float(data["work"]))
-        if not rounds.seconds.size or rounds.seconds.min() <= 0 or not 0 < rounds.work < math.inf:
-            raise ValueError("rounds of no time or of no work")
+        fastest_s = float(rounds.seconds.min()) if rounds.seconds.size else 0.0
+        if fastest_s <= 0 or not 0 < rounds.work / fastest_s < math.inf:
+            raise ValueError("rounds of no time, of no work, or of more in a second than a number can be")
         return rounds
     raise ValueError(f"unknown kind of evidence {kind!r}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,25 +19,35 @@ def read_records(path: Path | str) -> list[Record]:
 
     Raises FileFormatError where the file cannot be read, is not strict JSON, or holds no record of benchsuite.
     """
+    return records_of(read_document(path), path)
+
+
+def read_document(path: Path | str) -> dict[str, Any]:
+    """A pytest-benchmark JSON file as it stands; FileFormatError where it cannot be read or is none."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+        document = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: no such file; `pytest bench --benchmark-json={path}` writes one") from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError too
         raise FileFormatError(f"{path}: not a whole JSON file: {error}") from error
-    benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
-    if not isinstance(benchmarks, list):
+    if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
         raise FileFormatError(f"{path}: not a file of pytest-benchmark: it has no list `benchmarks`")
+    return document
+
+
+def records_of(document: Mapping[str, Any], path: Path | str) -> list[Record]:
+    """Every record of a document that was read from `path`; FileFormatError where there is none, or a damaged one."""
+    benchmarks = document["benchmarks"]
     found = [
-        from_json(_table(benchmark, "extra_info")[KEY], f"{path}, {benchmark.get('name', '?')}")
+        from_json(object_in(benchmark, "extra_info")[KEY], f"{path}, {benchmark.get('name', '?')}")
         for benchmark in benchmarks
-        if KEY in _table(benchmark, "extra_info")
+        if KEY in object_in(benchmark, "extra_info")
     ]
     # cells that were skipped or failed have no benchmark of their own
-    unmeasured = _table(data, KEY).get("unmeasured") or []
+    unmeasured = object_in(document, KEY).get("unmeasured") or []
     if not isinstance(unmeasured, list):
         raise FileFormatError(f"{path}: its `unmeasured` is no list of records")
     found += [from_json(entry, f"{path}, {KEY}") for entry in unmeasured]
@@ -78,7 +88,7 @@ def table_of(records: Iterable[Record]) -> pandas.DataFrame:
     return table
 
 
-def _table(data: Any, key: str) -> dict[str, Any]:
+def object_in(data: Any, key: str) -> dict[str, Any]:
     """The JSON object that stands in `data` under `key`; empty where there is none."""
     found = data.get(key) if isinstance(data, dict) else None
     return found if isinstance(found, dict) else {}

@@ -18,7 +18,7 @@ from benchsuite.record import KEY, Cell, Items, Metric, Record, Rounds, Values, 
 from benchsuite.records import read_records
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-TIMES = st.floats(0, exclude_min=True, allow_infinity=False)
+TIMES = st.floats(1e-100, 1e100)
 
 
 def arrays(values: list[float], dtype: str) -> Any:
@@ -72,9 +72,16 @@ def damage(**changes: Any) -> dict[str, Any]:
     return {**to_json(record_with(Metric(1.0, "ppl", "lower", evidence=Items(np.array([True]))))), **changes}
 
 
+def with_metric(**changes: Any) -> dict[str, Any]:
+    return damage(metrics={"figure": {**damage()["metrics"]["figure"], **changes}})
+
+
 def with_evidence(**evidence: Any) -> dict[str, Any]:
-    metric = to_json(record_with(Metric(1.0, "", None)))["metrics"]["figure"]
-    return damage(metrics={"figure": {**metric, "evidence": evidence}})
+    return with_metric(evidence=evidence)
+
+
+def with_cell(**changes: Any) -> dict[str, Any]:
+    return damage(cell={**damage()["cell"], **changes})
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,15 @@ def with_evidence(**evidence: Any) -> dict[str, Any]:
         (with_evidence(kind="values", values="", cluster="", sizes="AAAAAAAAAAA="), "different lengths"),
         (with_evidence(kind="rounds", seconds="", work=1), "no time"),
         (with_evidence(kind="rounds", seconds="AAAAAAAA8D8=", work=0), "no work"),
+        (with_evidence(kind="rounds", seconds="LUMc6+I2Gj8=", work=1e308), "more in a second than a number can be"),
+        (damage(status="lost"), "unknown status 'lost'"),
+        (damage(fingerprints={"data": []}), "no text"),
+        (with_cell(engine=None), "no text"),
+        (with_cell(attention=5), "no text"),
+        (with_cell(batch_size=[]), "no whole number"),
+        (with_cell(limit="all"), "no whole number"),
+        (with_metric(unit={}), "unit is no text"),
+        (with_metric(better="more"), "known good direction"),
         (
             damage(metrics={"x": {"value": 1, "unit": "", "better": None, "n": 1, "evidence": None, "interval": [1]}}),
             "not a whole record",
@@ -99,6 +115,15 @@ def with_evidence(**evidence: Any) -> dict[str, Any]:
 )
 def test_a_damaged_record_is_refused_with_its_place(data: dict[str, Any], message: str) -> None:
     with pytest.raises(FileFormatError, match=f"out.json.*{message}"):
+        from_json(data, "out.json, test_x")
+
+
+@pytest.mark.parametrize("name", ["status", "details", "cell", "question", "engine", "limit", "options", "sizes"])
+def test_a_record_that_lacks_a_field_is_refused_by_the_fields_name(name: str) -> None:
+    data = with_evidence(kind="values", values="", cluster="", sizes=None)
+    for holder in (data, data["cell"], data["metrics"]["figure"]["evidence"]):
+        holder.pop(name, None)
+    with pytest.raises(FileFormatError, match=f"out.json.*KeyError: '{name}'"):
         from_json(data, "out.json, test_x")
 
 

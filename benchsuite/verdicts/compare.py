@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,10 +96,15 @@ def gate(baseline: Mapping[Key, Record], record: Record, policy: Policy) -> list
 
 def read_side(paths: Sequence[Path]) -> dict[Key, Record]:
     """The records of one side from its file or its shards; FileFormatError where a cell was measured twice."""
+    return by_cell((path, read_records(path)) for path in paths)
+
+
+def by_cell(files: Iterable[tuple[Path, Sequence[Record]]]) -> dict[Key, Record]:
+    """The records of several files as one side; FileFormatError where a cell was measured twice."""
     found: dict[Key, Record] = {}
     source: dict[Key, Path] = {}
-    for path in paths:
-        for record in read_records(path):
+    for path, records in files:
+        for record in records:
             key = record.cell.key()
             if key in found:
                 where = f"{path}" if source[key] == path else f"{source[key]} and {path}"

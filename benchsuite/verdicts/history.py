@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from benchsuite.errors import FileFormatError
 from benchsuite.record import Cell, Metric, Record
+from benchsuite.records import object_in, read_document, records_of
 from benchsuite.verdicts.budgets import metric_class
-from benchsuite.verdicts.compare import Key, read_side
+from benchsuite.verdicts.compare import Key, by_cell
 from benchsuite.verdicts.judge import Test, judge
 
 UNCERTAIN = ("speed", "memory", None)  # classes whose figures differ between runs of one commit
@@ -67,15 +67,14 @@ class Series:
 
 def read_run(path: Path) -> StoredRun:
     """A stored run with its commit; FileFormatError where the file holds no records."""
-    records = read_side([path])
-    data = json.loads(path.read_text(encoding="utf-8"))
-    commit = data.get("commit_info") or {}
+    document = read_document(path)
+    commit = object_in(document, "commit_info")
     return StoredRun(
         path,
         str(commit.get("id") or ""),
-        _in_utc(str(commit.get("time") or data.get("datetime"))),
+        _in_utc(str(commit.get("time") or document.get("datetime"))),
         bool(commit.get("dirty")),
-        records,
+        by_cell([(path, records_of(document, path))]),
     )
 
 
@@ -119,7 +118,7 @@ def series_of(runs: Sequence[StoredRun]) -> list[Series]:
                 if metric.better is None:
                     continue
                 same = tuple(sorted(record.fingerprints.items()))
-                here = record.machine.get("fingerprint") if metric_class(name, metric) in UNCERTAIN else None
+                here = str(record.machine.get("fingerprint")) if metric_class(name, metric) in UNCERTAIN else None
                 found.setdefault((key, name, metric.unit, same, here), []).append((run, metric))
     return [_series(key, name, points) for (key, name, *_), points in found.items()]  # type: ignore[arg-type]
 

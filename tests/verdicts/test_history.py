@@ -100,6 +100,16 @@ def test_other_benchmarks_in_the_storage_are_left_out_by_name(storage: Path, his
     assert "5 steps" in out
 
 
+def test_a_run_with_a_byte_order_mark_and_without_a_commit_is_a_run_too(storage: Path, history: History) -> None:
+    path = storage / "Linux" / "0001_run.json"
+    data = {**json.loads(path.read_text()), "commit_info": True}
+    path.write_text(json.dumps(data), encoding="utf-8-sig")
+    status, out, err = history("--all")
+    assert (status, err) == (0, "")
+    assert "of 12 runs" in out
+    assert "0001_run" in out
+
+
 def test_an_empty_storage_is_a_usage_error(history: History) -> None:
     status, _, err = history()
     assert status == 2
