@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -64,6 +66,8 @@ def group() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other."""
     interrupt_when_terminated()  # what is half done is cleared away
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal or a log without our signs gets a question mark
     try:
         group.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:
@@ -75,12 +79,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchsuiteError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 3)
-    except Exception:  # 1 is for a regression alone
-        traceback.print_exc()
-        click.echo(
-            "Error: this is a fault of benchsuite, or of a quantizer of your own; the lines above say where", err=True
-        )
+    except Exception as error:  # 1 is for a regression alone
+        if isinstance(error, OSError) and _stdout_is_lost():
+            said = f"standard output cannot be written: {error.strerror}; send it elsewhere"
+        else:
+            traceback.print_exc()
+            said = "this is a fault of benchsuite, or of a quantizer of your own; the lines above say where"
+        click.echo(f"Error: {said}", err=True)
         sys.exit(3)
+
+
+def _stdout_is_lost() -> bool:
+    """Whether standard output takes nothing more; what is left for it then goes nowhere, or the exit would fail too."""
+    try:
+        click.echo()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -59,15 +59,15 @@ def make_report(
 def write_reports(
     report: Report, *, everything: bool = False, markdown_file: Path | None = None, json_file: Path | None = None
 ) -> None:
-    """Print the table, and write the Markdown and the JSON where a file is named."""
-    try:
-        click.echo(text_table(report, everything=everything, colour="NO_COLOR" not in os.environ), nl=False)
-    except BrokenPipeError:  # `… | head` has read enough; the status and the files stay what they are
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Write the Markdown and the JSON where a file is named, and print the table."""
     if markdown_file:
         atomic_write(markdown_file, markdown(report))
     if json_file:
         write_json(json_file, to_json(report))
+    try:
+        click.echo(text_table(report, everything=everything, colour="NO_COLOR" not in os.environ), nl=False)
+    except BrokenPipeError:  # `… | head` has read enough; the status stays what it is
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def text_table(report: Report, *, everything: bool = False, colour: bool = False) -> str:

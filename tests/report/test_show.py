@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas
@@ -35,6 +38,18 @@ def test_a_run_is_named_as_everywhere_and_its_metrics_become_csv(
     assert len(lines) == (3 if run == "shards" else 2)
     assert ",100," in lines[1]  # a count, no 100.0
     assert pandas.read_csv(tmp_path / "out" / "metrics.csv").loc[0, "value"] == 2.5
+
+
+def test_signs_that_the_output_has_no_code_for_are_replaced(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run.json", "fp32", 2.5)
+    command, environment = (
+        [sys.executable, "-m", "benchsuite", "show", run],
+        {**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?? perplexity tiny prose: perplexity ???" in done.stdout
+    assert b"2.500" in done.stdout
 
 
 def test_what_is_no_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

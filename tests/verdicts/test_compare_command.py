@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -242,11 +244,39 @@ def test_a_reader_that_has_enough_changes_no_status(tmp_path: Path, make_run: Ma
     assert (tmp_path / "out.json").is_file()
 
 
+def test_an_output_that_takes_nothing_is_one_line_and_costs_no_report(
+    tmp_path: Path, make_run: MakeRun, write_run: WriteRun
+) -> None:
+    base = write_run(tmp_path / "base.json", make_run())
+    reports = [tmp_path / "out.json", tmp_path / "out.md"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchsuite",
+        "compare",
+        base,
+        base,
+        "--json",
+        reports[0],
+        "--markdown",
+        reports[1],
+    ]
+    with base.open() as not_for_writing:
+        done = subprocess.run(command, stdout=not_for_writing, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert re.fullmatch(r"Error: standard output cannot be written: .*\n", done.stderr)
+    assert all(report.is_file() for report in reports)
+
+
 def test_a_fault_of_our_own_is_no_regression(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchsuite.matrix.settings_here", lambda: 1 / 0)
-    with pytest.raises(SystemExit) as stop:
-        main(["compare", "a.json", "b.json"])
-    assert stop.value.code == 3
-    assert "fault of benchsuite" in capsys.readouterr().err
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (ZeroDivisionError(), OSError("of something else than the output")):
+        monkeypatch.setattr("benchsuite.matrix.settings_here", functools.partial(fail, error))
+        with pytest.raises(SystemExit) as stop:
+            main(["compare", "a.json", "b.json"])
+        assert stop.value.code == 3
+        assert "fault of benchsuite" in capsys.readouterr().err
