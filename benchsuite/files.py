@@ -1,4 +1,4 @@
-"""Files: results that a reader never sees half of, and what stands beside a model's weights."""
+"""Files: results that a reader never sees half of, what is kept of a machine, what stands beside a model's weights."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from benchsuite.errors import FileFormatError, OutputError, UnavailableError, UsageError
 
+T = TypeVar("T")
+_MACHINE_SCHEMA = 1
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow: an ending has room
 
 
@@ -111,6 +113,37 @@ def file_name(text: str) -> str:
 def cache_path(*parts: str) -> Path:
     """Where something of this machine's own is kept: under `~/.cache/benchsuite`, or `$XDG_CACHE_HOME/benchsuite`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "benchsuite", *parts)
+
+
+def write_machine_file(kind: str, machine: str, found: Mapping[str, Any]) -> Path:
+    """Keep what was `found` of the machine with that fingerprint, as `KIND/MACHINE.json` in the cache."""
+    return write_json(_machine_path(kind, machine), {"schema": _MACHINE_SCHEMA, "machine": machine, **found})
+
+
+def read_machine_file(kind: str, machine: str, parse: Callable[[Any], T], command: str) -> T | None:
+    """What `parse` makes of what `write_machine_file` kept; None where nothing was.
+
+    Raises FileFormatError, which names the `command` that writes it anew, where `parse` or the system cannot read it.
+    """
+    path = _machine_path(kind, machine)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if (data["schema"], data["machine"]) != (_MACHINE_SCHEMA, machine):
+            raise ValueError(f"schema {data['schema']!r} of machine {data['machine']!r}")
+        return parse(data)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileFormatError(
+            f"{path}: cannot be read: {error.strerror}; remove it and run `{command}` again"
+        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        fault = f"{type(error).__name__}: {error}"
+        raise FileFormatError(f"{path}: not the {kind} of this machine ({fault}); run `{command}` again") from error
+
+
+def _machine_path(kind: str, machine: str) -> Path:
+    return cache_path(kind, f"{file_name(machine)}.json")  # a fingerprint that somebody's file names may be any text
 
 
 def read_config(path: Path) -> dict[str, Any]:

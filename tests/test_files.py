@@ -12,8 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from benchsuite.errors import OutputError, UsageError
-from benchsuite.files import atomic_write, file_name, new_directory, require_writable, writable_directory, write_json
+from benchsuite.errors import FileFormatError, OutputError, UsageError
+from benchsuite.files import (
+    atomic_write,
+    file_name,
+    new_directory,
+    read_machine_file,
+    require_writable,
+    writable_directory,
+    write_json,
+    write_machine_file,
+)
 from benchsuite.models import models
 
 
@@ -159,6 +168,39 @@ def test_a_directory_that_another_program_filled_meanwhile_is_kept(tmp_path: Pat
     with pytest.raises(OutputError, match="filled by another program"):
         both()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+@pytest.fixture
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("_cache")
+@pytest.mark.parametrize("machine", ["m", "../../m", "m" * 300])
+def test_what_is_kept_of_a_machine_is_found_again_inside_of_the_cache(machine: str, tmp_path: Path) -> None:
+    assert read_machine_file("noise", machine, dict, "measure") is None
+    path = write_machine_file("noise", machine, {"figure": 1})
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+    assert path.resolve().parent == tmp_path / "cache" / "benchsuite" / "noise"
+    found = read_machine_file("noise", machine, dict, "measure")
+    assert found is not None
+    assert found["figure"] == 1
+    assert read_machine_file("limits", machine, dict, "measure") is None
+
+
+@pytest.mark.usefixtures("_cache")
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 100_000, "5", '{"schema": 0, "machine": "m"}', '{"schema": 1, "machine": "n"}']
+)
+def test_a_damaged_file_of_a_machine_says_what_writes_it_anew(text: str) -> None:
+    path = write_machine_file("noise", "m", {})
+    path.write_text(text)
+    with pytest.raises(FileFormatError, match=f"^{path}: not the noise of this machine .*; run `measure` again"):
+        read_machine_file("noise", "m", dict, "measure")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(FileFormatError, match=f"^{path}: cannot be read: Is a directory; remove it and run `measure`"):
+        read_machine_file("noise", "m", dict, "measure")
 
 
 def test_a_directory_does_not_take_the_blame_for_what_fails_inside(tmp_path: Path) -> None:

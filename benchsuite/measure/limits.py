@@ -5,7 +5,7 @@ The roofline model (Williams, Waterman & Patterson 2009) needs no more.
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from benchsuite.device import synchronize
-from benchsuite.errors import FileFormatError
-from benchsuite.files import cache_path, write_json
+from benchsuite.files import read_machine_file, write_machine_file
 from benchsuite.kernels import cpu
 from benchsuite.measure.machine import describe_machine
 
-SCHEMA = 1
 READ_BYTES = 2**29  # far more than any cache holds
 SHAPE = (1024, 2048, 2048)  # m, k, n of the products
 REPEATS = 7  # the fastest counts: a limit is what can be reached
@@ -95,31 +93,18 @@ def _fastest(run: Callable[[], Any], device: torch.device) -> float:
     return min(seconds[1:])
 
 
-def limits_path(machine: str) -> Path:
-    """Where the limits of a machine lie: `~/.cache/benchsuite/limits`, or under `XDG_CACHE_HOME`."""
-    return cache_path("limits", f"{machine}.json")
-
-
 def write_limits(limits: Limits) -> Path:
     """Keep the limits of a machine; returns where."""
-    return write_json(limits_path(limits.machine), {"schema": SCHEMA, **asdict(limits)})
+    return write_machine_file("limits", limits.machine, asdict(limits))
 
 
 def read_limits(machine: str) -> Limits | None:
     """The limits of a machine, None where they were never measured; FileFormatError where the file is damaged."""
-    path = limits_path(machine)
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']!r} instead of {SCHEMA}")
-        rates = {str(name): float(rate) for name, rate in data["flop_per_s"].items()}
-        limits = Limits(machine, float(data["bytes_per_s"]), rates)
-        if not all(rate > 0 for rate in (limits.bytes_per_s, *rates.values())):
-            raise ValueError("a rate that is not positive")
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(
-            f"{path}: not a machine's limits ({error}); run `benchsuite calibrate --limits` again"
-        ) from error
+    return read_machine_file("limits", machine, _from_json, "benchsuite calibrate --limits")
+
+
+def _from_json(data: Mapping[str, Any]) -> Limits:
+    limits = Limits(data["machine"], data["bytes_per_s"], data["flop_per_s"])
+    if not all(math.isfinite(rate) and rate > 0 for rate in (limits.bytes_per_s, *limits.flop_per_s.values())):
+        raise ValueError("a rate that is no positive number")
     return limits

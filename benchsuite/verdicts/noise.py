@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchsuite.errors import FileFormatError
-from benchsuite.files import cache_path, write_json
+from benchsuite.files import read_machine_file, write_machine_file
 from benchsuite.record import Cell
 
 if TYPE_CHECKING:
     from benchsuite.stats import RunNoise
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,6 @@ def kind(cell: Cell, metric: str) -> str:
     return f"{cell.question}/{metric}"
 
 
-def noise_path(machine: str) -> Path:
-    """Where the noise floor of a machine lies: `~/.cache/benchsuite/noise`, or under `XDG_CACHE_HOME`."""
-    return cache_path("noise", f"{machine}.json")
-
-
 def write_noise(floor: NoiseFloor) -> Path:
     """Keep a noise floor, and what was known of other kinds of measurement; returns where."""
     try:
@@ -64,19 +56,19 @@ def write_noise(floor: NoiseFloor) -> Path:
     except FileFormatError:  # a damaged file is replaced
         known = None
     kept = {**(known.spreads if known else {}), **floor.spreads}
-    spreads = {name: asdict(spread) for name, spread in kept.items()}
-    return write_json(noise_path(floor.machine), {"schema": SCHEMA, "machine": floor.machine, "spreads": spreads})
+    return write_machine_file(
+        "noise", floor.machine, {"spreads": {name: asdict(spread) for name, spread in kept.items()}}
+    )
 
 
 def read_noise(machine: str) -> NoiseFloor | None:
     """The noise floor of a machine, None where it was never calibrated; FileFormatError where the file is damaged."""
-    path = noise_path(machine)
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']!r} instead of {SCHEMA}")
-        return NoiseFloor(machine, {name: Spread(**spread) for name, spread in data["spreads"].items()})
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"{path}: not a noise floor ({error}); run `benchsuite calibrate` again") from error
+    return read_machine_file("noise", machine, _from_json, "benchsuite calibrate")
+
+
+def _from_json(data: Mapping[str, Any]) -> NoiseFloor:
+    spreads = {name: Spread(**spread) for name, spread in data["spreads"].items()}
+    for name, spread in spreads.items():
+        if not all(math.isfinite(figure) and figure >= 0 for figure in vars(spread).values()) or spread.df == 0:
+            raise ValueError(f"{name}: a figure that no spread has")
+    return NoiseFloor(data["machine"], spreads)

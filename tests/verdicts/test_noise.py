@@ -25,6 +25,24 @@ def test_a_noise_floor_is_kept_beside_the_machines_fingerprint_and_damage_is_nam
         read_noise("m")
 
 
+@pytest.mark.parametrize("figure", ["-1", "NaN", "1e999", f"1{'0' * 400}", '"x"', "null"])
+@pytest.mark.parametrize("place", ["0.25", "0.125", "30", "8"])
+def test_a_figure_that_no_spread_has_is_refused(place: str, figure: str) -> None:
+    path = write_noise(NoiseFloor("m", {"a": Spread(0.25, 0.125, 30, 8)}))
+    path.write_text(path.read_text().replace(f": {place}", f": {figure}"))
+    with pytest.raises(FileFormatError, match=r"noise.*`benchsuite calibrate` again"):
+        read_noise("m")
+
+
+def test_no_degrees_of_freedom_are_none_and_no_spread_is_one() -> None:
+    floor = NoiseFloor("m", {"a": Spread(0, 0, 1, 8)})
+    path = write_noise(floor)
+    assert read_noise("m") == floor
+    path.write_text(path.read_text().replace('"df": 1', '"df": 0'))
+    with pytest.raises(FileFormatError):
+        read_noise("m")
+
+
 def test_noise_shrinks_with_the_runs_that_were_pooled(make_run: MakeRun) -> None:
     cell = make_run()[0].cell
     spreads = {kind(cell, "x"): Spread(0.02, 0.01, 30, 8)}
