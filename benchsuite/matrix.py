@@ -138,15 +138,19 @@ def read_settings(root: Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
-    settings = table.get("tool", {}).get("benchsuite", {})
+    tool = table.get("tool", {})
+    settings = tool.get("benchsuite", {}) if isinstance(tool, dict) else tool
     if not isinstance(settings, dict):
-        raise UsageError(f"{path}: [tool.benchsuite] is to be a table")
+        raise UsageError(f"{path}: [tool.benchsuite] is to be a table, not {settings!r}")
     return settings
 
 
 def settings_here() -> dict[str, Any]:
     """The settings of the project that the working directory is in: of the nearest pyproject.toml above it."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the working directory is gone; change to one that is there") from error
     return read_settings(next((root for root in (here, *here.parents) if (root / "pyproject.toml").is_file()), here))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchsuite.errors import UsageError
-from benchsuite.matrix import Question, make_matrix, read_settings
+from benchsuite.matrix import Question, make_matrix, read_settings, settings_here
 
 
 def identifiers(question: Question, **options: Any) -> list[str]:
@@ -112,6 +112,20 @@ def test_settings_are_read_from_pyproject(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.benchsuite\n")
     with pytest.raises(UsageError, match="not TOML"):
         read_settings(tmp_path)
+    for text in ("tool = 5", "tool.benchsuite = 5"):
+        (tmp_path / "pyproject.toml").write_text(text)
+        with pytest.raises(UsageError, match=r"\[tool.benchsuite\] is to be a table, not 5"):
+            read_settings(tmp_path)
+
+
+def test_settings_of_a_directory_that_is_gone_are_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match="the working directory is gone"):
+        settings_here()
 
 
 def test_a_profile_that_is_asked_for_goes_before_the_settings() -> None:

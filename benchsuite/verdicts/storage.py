@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import os
 import re
 from pathlib import Path
 
@@ -19,8 +20,8 @@ def find_runs(names: str, storage: Path = STORAGE) -> list[list[Path]]:
     Raises UsageError where one of them fits nothing, or a file is named twice.
     """
     found = []
-    for name in [names] if names and Path(names).exists() else filter(None, map(str.strip, names.split(","))):
-        is_glob = bool(set("*?[") & set(name)) and not Path(name).exists()
+    for name in [names] if _exists(names) else filter(None, map(str.strip, names.split(","))):
+        is_glob = bool(set("*?[") & set(name)) and not _exists(name)
         fitting = _fitting(name, storage) if is_glob else [name]
         if not fitting:
             raise UsageError(f"{name}: fits no file, and no run in {storage}")
@@ -42,14 +43,12 @@ def find_files(name: str, storage: Path = STORAGE) -> list[Path]:
 
     Raises UsageError where nothing or more than one run fits.
     """
-    path = Path(name)
-    if path.is_dir():
-        shards = sorted(path.glob("*.json"))
+    if _exists(name):
+        path = Path(name)
+        shards = sorted(path.glob("*.json")) if path.is_dir() else [path]  # a pipe too
         if not shards:
             raise UsageError(f"{path}: no JSON file in this directory; name a file or a directory of shards")
         return shards
-    if path.exists():  # a pipe too
-        return [path]
     folder, _, wanted = name.rpartition("/")
     runs = [file for file in saved_runs(storage) if file.parent.name == folder or not folder]
     found = [file for file in runs if _answers_to(file, wanted)]
@@ -72,6 +71,11 @@ def next_path(folder: Path, name: str) -> Path:
     """The file that the next run of a machine's folder goes to, numbered as pytest-benchmark numbers them."""
     numbers = [_number(file) for file in folder.glob("*.json") if SAVED.fullmatch(file.stem)]
     return folder / f"{max(numbers, default=0) + 1:04d}_{name}.json"
+
+
+def _exists(name: str) -> bool:
+    """Whether `name` is a path to something; one that is too long for a path is none."""
+    return os.path.exists(name)  # noqa: PTH110  Path.exists raises there
 
 
 def _fitting(pattern: str, storage: Path) -> list[str]:

@@ -47,6 +47,14 @@ def test_a_name_that_is_nothing_is_a_usage_error_that_says_what_there_is(storage
         find_files("9999", storage)
 
 
+def test_a_name_that_is_too_long_for_a_path_is_one_that_is_nothing(storage: Path) -> None:
+    for find in (find_files, find_runs):
+        with pytest.raises(UsageError, match="aaa: no such file, directory, or run"):
+            find("a" * 300, storage)
+    with pytest.raises(UsageError, match=r"aaa\*: fits no file"):
+        find_runs("a" * 300 + "*", storage)
+
+
 def test_saved_runs_come_oldest_first(storage: Path) -> None:
     assert [file.stem for file in saved_runs(storage)] == ["0001_main", "0002_main", "0010_mac", "0010_try"]
 
