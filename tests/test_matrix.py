@@ -62,6 +62,14 @@ def test_other_engines_are_measured_once_whatever_our_attention() -> None:
     ]
 
 
+@pytest.mark.parametrize("attentions", ["sdpa,eager", "eager,sdpa", "eager"])
+def test_other_engines_are_called_by_one_attention_whatever_ours_is(attentions: str) -> None:
+    matrix = make_matrix({"engine": ["native,llama-cpp"], "attention": [attentions], "precision": ["fp32"]}, {})
+    points = list(matrix.points(Question(batch_sizes=(1,), engines=True)))
+    assert [point.attention for point in points if point.engine == "llama-cpp"] == ["sdpa"]
+    assert [point.attention for point in points if point.engine == "native"] == attentions.split(",")
+
+
 def test_a_directory_is_called_by_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     assert identifiers(Question("lm"), model=[f"{tmp_path}/mine"], precision=["fp32"], dataset=["prose"]) == [

@@ -291,3 +291,38 @@ def test_a_cell_that_regressed_against_the_baseline_fails_with_the_verdict(tmp_p
     missing = run(*options, "--baseline=nowhere.json", cwd=tmp_path)
     assert missing.returncode == 4
     assert "nowhere.json" in missing.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--benchmark-storage=file://kept"]])
+def test_a_baseline_is_named_as_it_was_saved_in_every_directory_of_a_project(
+    options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n[tool.benchsuite.budgets]\nspeed = 'off'\n")
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "test_mine.py").write_text((ROOT / "bench" / "test_quantizing.py").read_text())
+    arguments = [*options, "--precision", "bf16", "--import-mode=importlib"]
+    saved = run(*arguments, "--benchmark-save=first", cwd=below)
+    assert saved.returncode == 0, saved.stdout
+    again = run(*arguments, "--baseline=first", cwd=below)
+    assert again.returncode == 0, again.stdout + again.stderr
+    unknown = run(*arguments, "--baseline=second", cwd=below)
+    assert unknown.returncode == 4
+    assert "0001_first" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tool.benchsuite = 5", "[tool.benchsuite] is to be a table, not 5"),
+        ("tool.benchsuite.precisions = 'bf16'", "did you mean 'precision'"),
+        ("tool.benchsuite.model = 'tny'", "did you mean 'tiny'"),
+    ],
+)
+def test_wrong_settings_are_a_usage_error_where_no_option_is_given(setting: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(setting)
+    (tmp_path / "test_other.py").write_text("def test_other():\n    pass\n")
+    finished = run(cwd=tmp_path)
+    assert finished.returncode == 4
+    assert "INTERNALERROR" not in finished.stdout + finished.stderr
+    assert message in finished.stderr
