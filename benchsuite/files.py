@@ -149,15 +149,20 @@ def _machine_path(kind: str, machine: str) -> Path:
 def read_config(path: Path) -> dict[str, Any]:
     """The `config.json` of a model directory in Hugging Face layout."""
     file = path / "config.json"
+    if not file.exists():
+        raise UnavailableError(f"{path}: no config.json; a model directory in Hugging Face layout has one")
+    return read_object(file, "fetch the model again")
+
+
+def read_object(file: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object that a file holds; FileFormatError with the `remedy` where it cannot be read or holds another."""
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{path}: no config.json; a model directory in Hugging Face layout has one") from error
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise FileFormatError(f"{file}: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise FileFormatError(f"{file}: a JSON object was wanted, found {type(config).__name__}")
-    return config
+        raise FileFormatError(f"{file}: cannot be read as JSON: {error}; {remedy}") from error
+    if not isinstance(found, dict):
+        raise FileFormatError(f"{file}: a JSON object was wanted, found {type(found).__name__}; {remedy}")
+    return found
 
 
 def _beside(path: Path) -> Path:

@@ -18,6 +18,7 @@ from benchsuite.files import (
     file_name,
     new_directory,
     read_machine_file,
+    read_object,
     require_writable,
     writable_directory,
     write_json,
@@ -144,6 +145,17 @@ def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "out.json", {"value": math.nan})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"[" * 100_000, None])
+def test_a_file_that_holds_no_json_object_is_named_with_what_to_do(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "state.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"state\.json: .*; begin anew"):
+        read_object(file, "begin anew")
+    file.write_text('{"step": 1}')
+    assert read_object(file, "begin anew") == {"step": 1}
 
 
 def test_a_directory_that_an_option_names_is_made_or_a_usage_error_that_names_the_option(tmp_path: Path) -> None:

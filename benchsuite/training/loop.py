@@ -69,7 +69,7 @@ def train(
     """
     if not rows or not validation:
         raise DataError("there is nothing to train on or to validate with: no example is left")
-    checkpoint = last_checkpoint(directory) if resume else None
+    checkpoint = last_checkpoint(directory, _say) if resume else None
     of_tokens = isinstance(rows[0]["labels"], list)
     arguments = _arguments(settings, directory, steps_in_epoch=math.ceil(len(rows) / settings.batch_size))
     if checkpoint and (stopped := _stopped_early(checkpoint, settings)):
@@ -170,6 +170,11 @@ def _stopped_early(checkpoint: Path, settings: Settings) -> float | None:
     waited = state["stateful_callbacks"].get("EarlyStoppingCallback", {"attributes": {}})["attributes"]
     done = waited.get("early_stopping_patience_counter", 0) >= (settings.early_stopping or math.inf)
     return float(state["epoch"]) if done else None
+
+
+def _say(line: str) -> None:
+    if is_main_process():
+        sys.stderr.write(f"{line}\n")
 
 
 class _Trainer(transformers.Trainer):  # type: ignore[misc]

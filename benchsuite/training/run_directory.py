@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from benchsuite.errors import FileFormatError, OutputError, UsageError, first_line
-from benchsuite.files import write_json
+from benchsuite.files import read_object, write_json
 
 ARGUMENTS = "training_args.json"
+PASSED_OVER = "this checkpoint is passed over for the one before"
 
 
 def claim(directory: Path, arguments: Mapping[str, Any], *, finished: str, resume: bool) -> None:
@@ -48,29 +48,37 @@ def require_same(directory: Path, arguments: Mapping[str, Any]) -> None:
             )
 
 
-def last_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint that is whole; None where there is none."""
+def last_checkpoint(directory: Path, passed_over: Callable[[str], None] = lambda _: None) -> Path | None:
+    """The newest checkpoint that is whole, or None; `passed_over` hears of each newer one what is wrong with it."""
     steps = {path: path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*")}
     numbered = [path for path, step in steps.items() if step.isdecimal()]
-    found = sorted(numbered, key=lambda path: int(steps[path]), reverse=True)
-    return next((path for path in found if why_damaged(path) is None), None)
-
-
-def why_damaged(checkpoint: Path) -> str | None:
-    """Why a checkpoint of the Trainer cannot be resumed from, or None: a file is missing or cut short."""
-    for name in ("trainer_state.json", "scheduler.pt", "optimizer.pt", "model.safetensors"):
-        if not (checkpoint / name).is_file():
-            return f"{checkpoint}: {name} is missing"
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except ValueError:
-        return f"{checkpoint}: trainer_state.json is cut short"
-    for name in ("scheduler.pt", "optimizer.pt"):
-        if not zipfile.is_zipfile(checkpoint / name):
-            return f"{checkpoint}: {name} is cut short"
-    if not _is_whole(checkpoint / "model.safetensors"):
-        return f"{checkpoint}: model.safetensors is cut short"
+    for path in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
+        try:
+            require_whole(path)
+        except FileFormatError as error:  # noqa: PERF203  each checkpoint has its own fault
+            passed_over(str(error))
+        else:
+            return path
     return None
+
+
+def require_whole(checkpoint: Path) -> None:
+    """FileFormatError where a checkpoint cannot be resumed from: a file is missing, cut short or of another form."""
+    # each process of a distributed run keeps random numbers of its own, in rng_state_0.pth and so on
+    states = sorted(path.name for path in checkpoint.glob("rng_state*.pth")) or ["rng_state.pth"]
+    for name in ("scheduler.pt", "optimizer.pt", *states):
+        if not zipfile.is_zipfile(checkpoint / name):
+            raise FileFormatError(f"{checkpoint / name}: missing or cut short; {PASSED_OVER}")
+    progress, weights = checkpoint / "trainer_state.json", checkpoint / "model.safetensors"
+    found = read_object(progress, PASSED_OVER)
+    try:
+        with safe_open(weights, framework="np"):  # a file as long as its header says
+            pass
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{weights}: missing or cut short: {error}; {PASSED_OVER}") from error
+    for key, kind in (("epoch", int | float), ("global_step", int), ("stateful_callbacks", dict)):
+        if not isinstance(found.get(key), kind):
+            raise FileFormatError(f"{progress}: {key} is {found.get(key)!r}, which Trainer never writes; {PASSED_OVER}")
 
 
 def require_space(directory: Path, needed: int, what: str) -> None:
@@ -98,25 +106,5 @@ def saving(directory: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _is_whole(file: Path) -> bool:
-    """Whether a safetensors file is as long as its header says."""
-    with file.open("rb") as stream:
-        start = stream.read(8)
-        if len(start) < 8:
-            return False
-        (length,) = struct.unpack("<Q", start)
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError:
-            return False
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    return bool(file.stat().st_size == 8 + length + max(ends, default=0))
-
-
 def _began_with(directory: Path) -> dict[str, Any]:
-    path = directory / ARGUMENTS
-    try:
-        began: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileFormatError(f"{path}: not JSON: {error}; start again in another directory") from error
-    return began
+    return read_object(directory / ARGUMENTS, "start again in another directory")

@@ -79,7 +79,7 @@ def test_a_configuration_that_does_not_fit_the_weights_is_named(directory: Path)
 
 def test_a_broken_and_a_missing_configuration_are_told_apart(directory: Path) -> None:
     (directory / "config.json").write_text("{")
-    with pytest.raises(FileFormatError, match="not JSON"):
+    with pytest.raises(FileFormatError, match="cannot be read as JSON"):
         load_directory(directory, "x")
     (directory / "config.json").unlink()
     with pytest.raises(UnavailableError, match=r"no config\.json"):

@@ -92,6 +92,7 @@ def test_a_run_whose_last_checkpoint_is_cut_short_goes_on_from_the_one_before(in
     cut.write_bytes(cut.read_bytes()[:-100])
     assert "--resume" in error_of(capsys, instruct, "--epochs", "2")[1]
     instruct("--epochs", "2", "--resume")
+    assert f"{cut}: missing or cut short" in capsys.readouterr().err
     assert (directory / "metrics.json").is_file()
     assert load_file(cut)
 
