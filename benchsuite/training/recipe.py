@@ -12,19 +12,17 @@ Each step leaves one directory of OUT and needs only that of the baseline:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from safetensors.torch import save
 
 from benchsuite.device import resolve_device
-from benchsuite.errors import FileFormatError, UnavailableError, UsageError
-from benchsuite.files import atomic_write, new_directory, write_json
+from benchsuite.errors import UnavailableError, UsageError
+from benchsuite.files import atomic_write, new_directory, read_object, write_json
 from benchsuite.models.resolve import fingerprint
 from benchsuite.quant.apply import is_conv1d
 from benchsuite.quant.external import transformers_config
@@ -241,17 +239,10 @@ def _finished(recipe: Recipe) -> dict[str, Record]:
     records = {}
     for row, file in files.items():
         if file.is_file():
-            held = _read(file)
+            held = read_object(file, "remove its directory and run that step again")
             bnb = file.name == METRICS["bnb"]
-            record = from_json(held[row] if bnb else held, str(file))
-            if record.fingerprints["data"] != recipe.splits.test.fingerprint():
+            record = from_json(held.get(row, {}) if bnb else held, str(file))
+            if record.fingerprints.get("data") != recipe.splits.test.fingerprint():
                 raise UsageError(f"{file} was measured on other test texts; use the same data and seed, or begin anew")
             records[f"bnb {row}" if bnb else row] = record
     return records
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileFormatError(f"{file}: not JSON: {error}; remove its directory and run that step again") from error

@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from benchsuite.errors import OutputError, UsageError
+from benchsuite.errors import FileFormatError, OutputError, UsageError
 from benchsuite.quant.grids import Absmax
 from benchsuite.record import from_json
 from benchsuite.training.recipe import Recipe, run
@@ -166,3 +166,16 @@ def test_other_test_texts_are_not_put_into_one_table(recipe):
     fewer = Splits(recipe.splits.train, recipe.splits.validation, recipe.splits.limited(None, 5).test)
     with pytest.raises(UsageError, match="measured on other test texts"):
         run(Recipe(recipe.model, fewer, SETTINGS, recipe.output, resume=True), ())
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", "[" * 100_000])
+@pytest.mark.parametrize("file", ["bnb-quantized/metrics_quant_bnb.json", "ptq-scratch-int8/metrics_ptq_scratch.json"])
+def test_metrics_that_are_none_are_named(recipe, file, content):
+    path = recipe.output / file
+    before = path.read_bytes()
+    path.write_text(content)
+    try:
+        with pytest.raises(FileFormatError, match=file):
+            run(replace(recipe, resume=True), ())
+    finally:
+        path.write_bytes(before)
