@@ -151,7 +151,16 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not file.exists():
         raise UnavailableError(f"{path}: no config.json; a model directory in Hugging Face layout has one")
-    return read_object(file, "fetch the model again")
+    config = read_object(file, "fetch the model again")
+    names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FileFormatError(f"{file}: architectures is {names!r}; a list of names was wanted")
+    if config.get("transformers_weights") is not None:  # only transformers would read that file
+        raise FileFormatError(
+            f"{file}: transformers_weights names the weights; they are read from model.safetensors or from what its "
+            "index names: rename them, and remove the key"
+        )
+    return config
 
 
 def read_object(file: Path, remedy: str) -> dict[str, Any]:

@@ -109,7 +109,6 @@ def context_of(name: str, tokenizer: TextTokenizer, positions: int) -> int:
 def classes_of(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """The names of the classes by index."""
     names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers writes none where there are two
-    try:
-        return tuple(str(names[str(index)]) for index in range(len(names)))
-    except (KeyError, TypeError) as error:
-        raise FileFormatError(f"{path}: id2label does not name the classes 0 to {len(names) - 1}") from error
+    if not isinstance(names, dict) or names.keys() != {str(index) for index in range(len(names))}:
+        raise FileFormatError(f"{path}: id2label is {names!r}; wanted the names of the classes 0, 1 and so on")
+    return tuple(str(names[str(index)]) for index in range(len(names)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from benchsuite.errors import FileFormatError
 from benchsuite.models.gpt2 import GPT2, GPT2Config
 
+Figure = TypeVar("Figure", int, float)
 MOST = 1 << 24  # of any figure of a shape
 ALIASES = {"hidden_size", "num_attention_heads", "num_hidden_layers", "max_position_embeddings"}
 
@@ -35,16 +36,18 @@ def why_not_native(config: Mapping[str, Any]) -> str | None:
 
 
 def config_from_hub(config: Mapping[str, Any]) -> GPT2Config:
-    """The shape that a `config.json` describes; FileFormatError where a figure is no positive number of its kind."""
-    figures = {}
-    for name, default in vars(GPT2Config()).items():
-        value = config.get(name, default)
-        whole = isinstance(default, int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < MOST:
-            kind = "whole number" if whole else "number"
-            raise FileFormatError(f"config.json: {name} is {value!r}, not a positive {kind} below {MOST:,}")
-        figures[name] = type(default)(value)
-    return GPT2Config(**figures)
+    """The shape that a `config.json` describes; errors as of `figure`."""
+    return GPT2Config(**{name: figure(config, name, default) for name, default in vars(GPT2Config()).items()})
+
+
+def figure(config: Mapping[str, Any], name: str, default: Figure) -> Figure:
+    """What a `config.json` says of `name`; FileFormatError where that is no positive number of the default's kind."""
+    value = config.get(name, default)
+    whole = isinstance(default, int)
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < MOST:
+        kind = "whole number" if whole else "number"
+        raise FileFormatError(f"config.json: {name} is {value!r}, not a positive {kind} below {MOST:,}")
+    return type(default)(value)
 
 
 def config_to_hub(config: GPT2Config, end_of_text_id: int) -> dict[str, Any]:

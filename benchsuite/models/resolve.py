@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError, first_line
-from benchsuite.files import read_config
+from benchsuite.files import read_config, read_object
 from benchsuite.models import TINY, gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
@@ -107,14 +106,14 @@ def weight_files(path: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise FileFormatError(f"{index}: not an index of safetensors files: {error}") from error
-        shards = [path / str(name) for name in names]
+        weight_map = read_object(index, "fetch it again").get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+            raise FileFormatError(f"{index}: no weight_map that names a file for each tensor; fetch it again")
+        shards = sorted({path / name for name in weight_map.values()})
         if any(shard.parent != path for shard in shards):
             raise FileFormatError(f"{index}: names a file outside its directory")
-        if missing := [shard.name for shard in shards if not shard.is_file()]:
+        held = set(path.iterdir())
+        if missing := [shard.name for shard in shards if shard not in held]:
             raise UnavailableError(f"{path}: the shards {', '.join(missing)} are missing; fetch the model again")
         return shards
     pickles = [file.name for file in path.glob("*.bin")]

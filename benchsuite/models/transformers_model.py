@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.errors import FileFormatError, UnavailableError, UsageError, first_line
 from benchsuite.files import read_config
 from benchsuite.models.classifier import ClassHead, classes_of, is_classifier
 from benchsuite.models.gpt2 import Attention
+from benchsuite.models.resolve import check_vocabulary, fingerprint, read_tensors, weight_files
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
 ATTENTION_NAMES: dict[Attention, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "flash_attention_2"}
 
-
 # what transformers raises for a directory that it cannot read
-UNREADABLE = (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, StrictDataclassError)
+UNREADABLE = (ValueError, LookupError, OSError, RuntimeError, TypeError, AttributeError, StrictDataclassError)
 
 
 class TransformersCache:
@@ -136,11 +138,10 @@ class TransformersClassifier(ClassHead, TransformersModel):
 
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
     """The causal language model or classifier of a directory, in fp32 unless quantized; no remote code, no pickle."""
-    from benchsuite.models.resolve import check_vocabulary, fingerprint
     from benchsuite.quant.files import is_quantized
 
     config = read_config(path)
-    try:
+    with loading(path):
         if is_quantized(config):
             module = _restored(path, config, attention)
         else:
@@ -150,10 +151,6 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
                 dtype=None if config.get("quantization_config") else torch.float32,
                 attn_implementation=ATTENTION_NAMES[attention],
             )
-    except ImportError as error:
-        raise UnavailableError(f"{path}: transformers needs another library for it: {error}") from error
-    except UNREADABLE as error:
-        raise FileFormatError(f"{path}: transformers {transformers.__version__} cannot load it: {error}") from error
     tokenizer = load_tokenizer(path)
     check_vocabulary(tokenizer, module.config.vocab_size, path)
     module = module.to(device).requires_grad_(False).eval()
@@ -163,11 +160,23 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
     return TransformersModel(name, module, tokenizer, weights)
 
 
+@contextlib.contextmanager
+def loading(what: Path | str) -> Iterator[None]:
+    """Name `what` transformers loads in the block: FileFormatError where it cannot, UnavailableError for a library."""
+    try:
+        yield
+    except ImportError as error:
+        raise UnavailableError(f"{what}: transformers needs another library for it: {first_line(error)}") from error
+    except (*UNREADABLE, SafetensorError) as error:
+        raise FileFormatError(f"{what}: transformers {transformers.__version__} cannot load it: {error}") from error
+
+
 def read_whole(auto: Any, path: Path, *, new: frozenset[str] = frozenset(), **options: Any) -> Any:
     """`auto.from_pretrained` of a directory, in which every tensor of the model is and no other.
 
     transformers draws at random what is missing; FileFormatError here, but for the tensors `new`.
     """
+    weight_files(path)  # names what is missing, or elsewhere, before it is read
     module, found = auto.from_pretrained(
         path, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **options
     )
@@ -189,7 +198,6 @@ def auto_class(config: Mapping[str, Any]) -> Any:
 
 def _restored(path: Path, config: dict[str, Any], attention: Attention) -> Any:
     """The architecture of `config`, with the packed weights that this project wrote."""
-    from benchsuite.models.resolve import read_tensors
     from benchsuite.quant.files import restore
 
     plain = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)

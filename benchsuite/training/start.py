@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
-from benchsuite.errors import FileFormatError, UnavailableError, UsageError, first_line
+from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.files import read_config
 from benchsuite.models import TINY, directory_of, models
-from benchsuite.models.classifier import context_of
+from benchsuite.models.classifier import classes_of, context_of
 from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
-from benchsuite.models.resolve import fingerprint, weight_files
+from benchsuite.models.hub_layout import figure
+from benchsuite.models.resolve import fingerprint
 from benchsuite.models.tokenizer import load_tokenizer
-from benchsuite.models.transformers_model import ATTENTION_NAMES, UNREADABLE, read_whole
+from benchsuite.models.transformers_model import ATTENTION_NAMES, loading, read_whole
 from benchsuite.quant.apply import size_bytes
 from benchsuite.training.run_directory import require_space, saving
 
@@ -74,8 +74,8 @@ def classifier(name: str, labels: Sequence[str], *, attention: Attention = "sdpa
     if not is_classifier(name):
         return _start(name, auto, attention, seed, new=frozenset({"score.weight"}), **told)
     start = _start(name, auto, attention, seed)
-    config = start.module.config
-    own = [config.id2label[index] for index in range(config.num_labels)]
+    directory, config = directory_of(name), start.module.config
+    own = list(classes_of(read_config(directory), directory))
     unnamed = own == [f"LABEL_{index}" for index in range(len(labels))]
     if sorted(own) != sorted(labels) and not unnamed:
         raise UsageError(
@@ -102,7 +102,8 @@ def positions_of(name: str) -> int:
         return CONFIGS[shape].n_positions
     directory = TINY if shape != name else directory_of(name)
     config = read_config(directory)
-    positions = int(config.get("n_positions") or config.get("max_position_embeddings") or GPT2Config.n_positions)
+    said = "n_positions" if "n_positions" in config else "max_position_embeddings"
+    positions = figure(config, said, GPT2Config.n_positions)
     if shape == name and is_classifier(name):
         return context_of(name, load_tokenizer(directory), positions)
     return positions
@@ -110,9 +111,8 @@ def positions_of(name: str) -> int:
 
 def is_classifier(name: str) -> bool:
     """Whether a model was saved with a classification head."""
-    random = models[name].random
-    architectures = [] if random else read_config(directory_of(name)).get("architectures", [])
-    return any("ForSequenceClassification" in architecture for architecture in architectures)
+    names = () if models[name].random else read_config(directory_of(name)).get("architectures") or ()
+    return any("ForSequenceClassification" in architecture for architecture in names)
 
 
 def _start(
@@ -121,7 +121,7 @@ def _start(
     transformers.set_seed(seed)
     how = {"attn_implementation": ATTENTION_NAMES[attention], "dtype": torch.float32}
     shape = name.removeprefix("random:")
-    try:
+    with loading(name):
         if shape != name:
             _ = models[name]
             directory = TINY
@@ -134,21 +134,14 @@ def _start(
         else:
             directory = directory_of(name)
             module = _read(directory, auto, new=new, **how, **options)
-    except ImportError as error:
-        raise UnavailableError(f"{name}: transformers needs another library for it: {first_line(error)}") from error
     return Start(models[name].name, module, _tokenizer(directory, module), name)
 
 
 def _read(directory: Path, auto: Any, **options: Any) -> Any:
     if read_config(directory).get("quantization_config"):
         raise UsageError(f"{directory} is quantized; training starts from floating-point weights")
-    weight_files(directory)  # names what is missing
     with quiet_transformers():  # a new head is no news
-        try:
-            return read_whole(auto, directory, **options)
-        except (*UNREADABLE, SafetensorError) as error:
-            version = transformers.__version__
-            raise FileFormatError(f"{directory}: transformers {version} cannot load it: {error}") from error
+        return read_whole(auto, directory, **options)
 
 
 @contextlib.contextmanager
@@ -166,7 +159,12 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _tokenizer(directory: Path, module: Any) -> Any:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # as in `load_tokenizer`
+        raise FileFormatError(f"{directory}: the tokenizer's files cannot be read: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     # which token a classifier reads its answer from is found by what follows it

@@ -87,9 +87,10 @@ def test_a_head_that_does_not_fit_its_classes_is_refused(directory: Path) -> Non
         load_directory(directory, "c")
 
 
-def test_classes_that_are_not_numbered_through_are_refused(directory: Path) -> None:
+@pytest.mark.parametrize("names", [{"0": "a", "2": "b"}, ["a", "b"], 5])
+def test_classes_that_are_not_numbered_through_are_refused(directory: Path, names: object) -> None:
     config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(config | {"id2label": {"0": "a", "2": "b"}}))
+    (directory / "config.json").write_text(json.dumps(config | {"id2label": names}))
     with pytest.raises(FileFormatError, match="id2label"):
         load_directory(directory, "c")
 

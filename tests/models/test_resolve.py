@@ -120,6 +120,60 @@ def test_an_index_that_names_a_file_elsewhere_is_refused(directory: Path) -> Non
     assert isinstance(load_directory(directory, "x"), NativeModel)
 
 
+def test_weights_elsewhere_are_refused_before_transformers_reads_them(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_config(directory, scale_attn_weights=False)  # not ours: transformers loads it
+    (directory / "model.safetensors").rename(directory.parent / "part.safetensors")
+    names = transformers.GPT2LMHeadModel.from_pretrained(TINY).state_dict()
+    index = {"weight_map": dict.fromkeys(names, "../part.safetensors")}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(FileFormatError, match="outside its directory"):
+        load_directory(directory, "x")
+
+
+@pytest.mark.parametrize("index", ["", "[]", "{}", "[" * 100_000, '{"weight_map": [1]}', '{"weight_map": {"w": 1}}'])
+def test_an_index_that_is_none_is_named(directory: Path, index: str) -> None:
+    (directory / "model.safetensors").unlink()
+    (directory / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(FileFormatError, match=r"model\.safetensors\.index\.json: .*; fetch it again"):
+        fingerprint(directory)
+
+
+@pytest.mark.parametrize("shard", ["part.safetensors", "x" * 300, "x\0"])
+def test_a_shard_that_is_not_there_is_named(directory: Path, shard: str) -> None:
+    (directory / "model.safetensors").unlink()
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"wte.weight": shard}}))
+    with pytest.raises(UnavailableError, match=r"the shards .* are missing"):
+        fingerprint(directory)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_weights_under_a_name_of_their_own_are_refused(directory: Path, native: bool) -> None:
+    shutil.copy(directory / "model.safetensors", directory / "other.safetensors")
+    change_config(directory, transformers_weights="other.safetensors", scale_attn_weights=native)
+    with pytest.raises(FileFormatError, match=r"config\.json: transformers_weights"):
+        load_directory(directory, "x")
+
+
+@pytest.mark.parametrize("architectures", [5, "GPT2LMHeadModel", [None]])
+def test_architectures_are_a_list_of_names_or_nothing(directory: Path, architectures: object) -> None:
+    change_config(directory, architectures=architectures)
+    with pytest.raises(FileFormatError, match=r"config\.json: architectures is"):
+        load_directory(directory, "x")
+    change_config(directory, architectures=None)
+    assert isinstance(load_directory(directory, "x"), NativeModel)
+
+
+def test_a_truncated_weight_file_that_transformers_reads_is_named(directory: Path) -> None:
+    change_config(directory, scale_attn_weights=False)
+    weights = directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(FileFormatError, match=r"model: transformers .* cannot load it"):
+        load_directory(directory, "x")
+
+
 def test_a_hub_id_that_is_not_cached_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants as constants
 
