@@ -9,7 +9,7 @@ from typing import Any
 from benchsuite.data import datasets as registry
 from benchsuite.data.examples import Document, Example, Examples, LabelledText, Problem, Source, Split
 from benchsuite.data.wikitext import pages
-from benchsuite.errors import UnavailableError, first_line
+from benchsuite.errors import FileFormatError, UnavailableError, first_line
 
 GSM8K_SHOTS = 5
 
@@ -18,13 +18,20 @@ def fetch(hub_id: str, config: str | None, split: Split) -> Any:
     """One split of a dataset as `datasets.Dataset`.
 
     `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TOKEN` mean what they mean everywhere. Raises UnavailableError saying what was
-    tried and how the data can be had.
+    tried and how the data can be had, FileFormatError where what is in the cache is damaged.
     """
     import datasets
+    from pyarrow import ArrowInvalid
 
     name = hub_id if config is None else f"{hub_id} ({config})"
     try:
-        return datasets.load_dataset(hub_id, config, split=split)
+        rows = datasets.load_dataset(hub_id, config, split=split)
+        rows.data.validate(full=True)  # whoever reads a damaged row knows neither the dataset nor what to do
+    except (ArrowInvalid, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise FileFormatError(
+            f"the {split} split of {name} is damaged in {datasets.config.HF_DATASETS_CACHE}: {type(error).__name__}: "
+            f"{first_line(error)}; remove it there, and it is downloaded again"
+        ) from error
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         tried = (
             "the cache only (HF_HUB_OFFLINE is set)" if datasets.config.HF_HUB_OFFLINE else "the cache, then the hub"
@@ -35,6 +42,7 @@ def fetch(hub_id: str, config: str | None, split: Split) -> Any:
             f"in {datasets.config.HF_DATASETS_CACHE}: {reason}. With a network and without HF_HUB_OFFLINE it is "
             "downloaded; or name a file of your own in its place (`pytest bench --dataset PATH --task TASK`)"
         ) from error
+    return rows
 
 
 def _held(examples: Iterator[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:

@@ -11,7 +11,7 @@ from benchsuite.data import datasets
 from benchsuite.data.examples import Document
 from benchsuite.data.hub import last_word
 from benchsuite.data.wikitext import pages
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import FileFormatError, UnavailableError
 from benchsuite.evals import perplexity
 from benchsuite.models import TINY
 from benchsuite.models.resolve import load_directory
@@ -42,6 +42,22 @@ def test_ag_news_has_four_classes(hub_cache: Path) -> None:
 def test_what_is_not_in_reach_says_what_was_tried_and_what_to_do(hub_cache: Path, name: str, split: str) -> None:
     with pytest.raises(UnavailableError, match=f"the {split} split of .* the cache only .* --dataset PATH"):
         datasets[name].load(split, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("info", [b"{}", b"[]", b"null", b'{"config_name": "default", "features": 5}', b"[" * 100_000])
+def test_a_cache_that_says_nothing_of_its_dataset_is_named(cache: Path, info: bytes) -> None:
+    in_cache(cache, "EleutherAI/lambada_openai", "default", ["She said no"])
+    next(cache.rglob("dataset_info.json")).write_bytes(info)
+    with pytest.raises(FileFormatError, match=r"test split of .*lambada_openai \(default\) is damaged in .* remove it"):
+        datasets["lambada"].load("test", None)
+
+
+def test_rows_that_are_no_text_are_named_before_they_are_read(cache: Path) -> None:
+    in_cache(cache, "EleutherAI/lambada_openai", "default", ["She said no"])
+    arrow = next(cache.rglob("*.arrow"))
+    arrow.write_bytes(arrow.read_bytes().replace(b"said", b"\xff" * 4))
+    with pytest.raises(FileFormatError, match=r"lambada_openai \(default\) is damaged in .* Invalid UTF8"):
+        datasets["lambada"].load("test", None)
 
 
 @pytest.mark.parametrize(("text", "word"), [("He said no", " no"), ("He said  no", "  no"), ("No", "No")])
