@@ -106,6 +106,16 @@ def test_a_temperature_or_share_that_cannot_be_is_a_usage_error(wrong):
         Distillation(**wrong)
 
 
+def test_a_student_of_another_vocabulary_is_a_usage_error(two_layers, instruction_splits, tmp_path):
+    student = shutil.copytree(two_layers, tmp_path / "padded")
+    padded = causal(str(two_layers)).module
+    padded.resize_token_embeddings(416)  # the tokenizer stays as it is
+    padded.save_pretrained(student)
+    with pytest.raises(UsageError, match="two-layers has logits of 400 tokens, padded of 416"):
+        distill.run(str(two_layers), str(student), instruction_splits, SETTINGS, Distillation(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_teacher_without_a_classification_head_is_a_usage_error(two_layers, text_splits, tmp_path):
     with pytest.raises(UsageError, match="no classification head"):
         distill.run(str(two_layers), 1, text_splits, SETTINGS, Distillation(), tmp_path / "student")

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from benchsuite.data.examples import Examples, Source
 from benchsuite.data.files import task_of_rows
 from benchsuite.data.synthetic import headlines
 from benchsuite.errors import DataError, UnavailableError, UnknownNameError, UsageError
+from benchsuite.registry import Registry
 from benchsuite.training import splits as module
 from benchsuite.training.splits import load_splits
 
@@ -73,19 +75,31 @@ def test_labels_of_a_test_file_mean_the_same_as_those_of_the_train_file(tmp_path
     assert [item.label for item in found.test.items] == [2]
 
 
-def test_a_dataset_without_a_validation_split_gives_a_part_of_its_train_split(monkeypatch):
-    class Source:
-        task = "classification"
+@pytest.fixture
+def register(monkeypatch):
+    """Register a dataset of headlines under a name, in a registry of its own."""
+    registry = Registry("dataset")
+    monkeypatch.setattr(module, "datasets", registry)
 
-        def load(self, split, _):
-            if split == "validation":
-                raise UnavailableError("it has none")
-            return module.Examples("news", "classification", split, headlines.headlines(split, 100), headlines.LABELS)
+    def load(split, _):
+        if split == "validation":
+            raise UnavailableError("it has none")
+        return Examples("news", "classification", split, headlines.headlines(split, 100), headlines.LABELS)
 
-    monkeypatch.setattr(module, "datasets", {"news": Source()})
+    return lambda name: registry.register(name, Source(name, "classification", load))
+
+
+def test_a_dataset_without_a_validation_split_gives_a_part_of_its_train_split(register):
+    register("news")
     found = load_splits("news", ("classification",), seed=0)
     assert (len(found.train.items), len(found.validation.items), len(found.test.items)) == (95, 5, 100)
     assert not set(found.train.items) & set(found.validation.items)
+
+
+@pytest.mark.parametrize("name", ["world-news", "world_news"])
+def test_a_dash_in_a_name_is_a_dash_or_an_underscore(register, name):
+    register(name)
+    assert len(load_splits("world-news", ("classification",), seed=0).test.items) == 100
 
 
 def test_a_dataset_for_another_task_is_a_usage_error():
