@@ -105,6 +105,7 @@ def read_limits(machine: str) -> Limits | None:
 
 def _from_json(data: Mapping[str, Any]) -> Limits:
     limits = Limits(data["machine"], data["bytes_per_s"], data["flop_per_s"])
-    if not all(math.isfinite(rate) and rate > 0 for rate in (limits.bytes_per_s, *limits.flop_per_s.values())):
+    rates = (limits.bytes_per_s, limits.flop_per_s["fp32"], *limits.flop_per_s.values())
+    if not all(math.isfinite(rate) and rate > 0 for rate in rates):
         raise ValueError("a rate that is no positive number")
     return limits
