@@ -13,6 +13,7 @@ from benchsuite.data.examples import Examples
 from benchsuite.engines import Engine, format_of
 from benchsuite.engines.native import NativeEngine
 from benchsuite.errors import UnavailableError
+from benchsuite.evals import divergence
 from benchsuite.evals.samples import write_samples
 from benchsuite.matrix import REFERENCE
 from benchsuite.measure.cell import Measurement, quantizing
@@ -59,8 +60,6 @@ class RunningCell:
 
     def measure_divergence(self, model: LanguageModel, examples: Examples) -> None:
         """How far the predictions stray from those of the reference precision; both models are resident for it."""
-        from benchsuite.evals import divergence
-
         measurement, point = self._measurement, self._point
         if models[point["model"]].random:
             raise UnavailableError(f"{point['model']} has random weights, and with them no quality to lose")

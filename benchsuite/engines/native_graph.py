@@ -15,6 +15,7 @@ from torch import Tensor
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source
 from benchsuite.errors import NumericalError, UnavailableError, first_line
+from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.in_precision import load as load_model
 from benchsuite.models.language_model import LanguageModel, not_finite
 
@@ -102,8 +103,6 @@ class GraphEngine(NativeEngine):
 
 def native(source: Source, form: str, threads: int, device: str) -> tuple[LanguageModel, GPT2]:
     """The model in the precision `form`, and its module."""
-    from benchsuite.models.gpt2 import GPT2
-
     torch.set_num_threads(threads)
     model, _ = load_model(source.name, form, device, "sdpa")
     assert isinstance(model.module, GPT2), "a source is a native GPT-2"

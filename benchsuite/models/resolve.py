@@ -16,6 +16,7 @@ from benchsuite.models import TINY, gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+from benchsuite.quant.files import is_quantized, restore
 
 FETCHED = ["*.safetensors", "*.safetensors.index.json", "*.json", "merges.txt"]
 
@@ -158,19 +159,13 @@ def _read_file(file: Path) -> dict[str, Tensor]:
 
 def _is_ours(config: dict[str, Any]) -> bool:
     """Not quantized, or quantized by this project: what others quantized is built by transformers."""
-    if config.get("quantization_config") is None:
-        return True
-    from benchsuite.quant.files import is_quantized
-
-    return is_quantized(config)
+    return config.get("quantization_config") is None or is_quantized(config)
 
 
 def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
     """Our own GPT-2 of a directory's tensors, plain or packed by this project; FileFormatError for those of another."""
     if config.get("quantization_config") is None:
         return gpt2.from_state(_as_float32(hub_layout.state_from_hub(tensors, shape)), shape, attention=attention)
-    from benchsuite.quant.files import restore
-
     with torch.device("meta"):
         module = GPT2(shape, attention=attention)
     restore(module, config, tensors)

@@ -19,6 +19,7 @@ from benchsuite.models.classifier import ClassHead, classes_of, is_classifier
 from benchsuite.models.gpt2 import Attention
 from benchsuite.models.resolve import check_vocabulary, fingerprint, read_tensors, weight_files
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+from benchsuite.quant.files import is_quantized, restore
 
 ATTENTION_NAMES: dict[Attention, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "flash_attention_2"}
 
@@ -138,8 +139,6 @@ class TransformersClassifier(ClassHead, TransformersModel):
 
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
     """The causal language model or classifier of a directory, in fp32 unless quantized; no remote code, no pickle."""
-    from benchsuite.quant.files import is_quantized
-
     config = read_config(path)
     with loading(path):
         if is_quantized(config):
@@ -198,8 +197,6 @@ def auto_class(config: Mapping[str, Any]) -> Any:
 
 def _restored(path: Path, config: dict[str, Any], attention: Attention) -> Any:
     """The architecture of `config`, with the packed weights that this project wrote."""
-    from benchsuite.quant.files import restore
-
     plain = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     del plain.quantization_config
     module = auto_class(config).from_config(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from benchsuite.errors import QuantizationError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -91,7 +93,6 @@ class Gptq:
 
     def apply(self, module: nn.Module, *, device: str, calibration: Calibration | None = None) -> Coverage:
         """Replace the linear layers in the blocks of `module` in place."""
-        from benchsuite.errors import QuantizationError
         from benchsuite.quant.gptq import Settings, quantize_model
 
         if calibration is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from benchsuite.data import datasets
 from benchsuite.errors import UsageError
 from benchsuite.quant.head import WithHead8
 from benchsuite.quant.methods import Cast, External, Gptq, OnGrid
@@ -120,8 +121,6 @@ for _external in ("bnb-int8", "bnb-nf4", "bnb-fp4", "torchao-int8wo", "torchao-i
     r"gptq(8|4|3)(?:-g(\d+))?(-act)?(?:@(.+))?", examples=["gptq8", "gptq4-g128", "gptq3-g128", "gptq4-g128-act"]
 )
 def _gptq(match: re.Match[str]) -> Precision:
-    from benchsuite.data import datasets
-
     bits, size, act_order, dataset = match.groups()
     _check_size(match[0], size)
     if dataset:

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchsuite.errors import OutputError, UnavailableError, UnknownNameError, UsageError
 from benchsuite.record import Record, to_json
+from benchsuite.report.tradeoff import plot_tradeoffs
 
 TRACKERS = ("wandb", "tensorboard", "trackio")  # each is the name of its package too
 PROJECT = "benchsuite"
@@ -60,8 +61,6 @@ def track_matrix(tracker: str, records: Sequence[Record], name: str, folder: Pat
 
     tensorboard writes into TENSORBOARD_LOGGING_DIR, or else into `folder`. OutputError where nothing can be sent.
     """
-    from benchsuite.report.tradeoff import plot_tradeoffs
-
     for record in records:
         if record.status == "passed":
             label = f"{name}/{record.cell.label()} batch{record.cell.batch_size}"

@@ -15,6 +15,7 @@ from benchsuite.errors import DataError
 from benchsuite.evals import instructions
 from benchsuite.files import atomic_write, write_json
 from benchsuite.measure.machine import describe_machine
+from benchsuite.models.in_precision import apply_precision
 from benchsuite.models.resolve import load_directory
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, protocol_fingerprint, to_json
@@ -110,8 +111,6 @@ def _answered(
     """The record with what the saved model answers, and each answer; writes answers.md."""
     model = load_directory(directory, record.cell.model, device=device)
     if settings.qat:
-        from benchsuite.models.in_precision import apply_precision
-
         apply_precision(model, settings.qat, device)
     batch_size = settings.batch_size
     with bar("answering test instructions") as progress:

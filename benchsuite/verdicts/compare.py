@@ -10,6 +10,7 @@ from pathlib import Path
 from benchsuite.errors import FileFormatError
 from benchsuite.record import Record, Rounds
 from benchsuite.records import read_records
+from benchsuite.stats import holm
 from benchsuite.verdicts.budgets import Budgets, make_budgets, metric_class
 from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge, same_evidence
 from benchsuite.verdicts.noise import NoiseFloor, read_noise
@@ -56,8 +57,6 @@ def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Poli
 
     A cell or a gated metric on one side only, or a cell that failed, is `missing`.
     """
-    from benchsuite.stats import holm
-
     policy = policy or Policy()
     findings: list[Verdict | Test] = []
     skipped = 0

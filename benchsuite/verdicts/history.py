@@ -12,6 +12,7 @@ from pathlib import Path
 from benchsuite.errors import FileFormatError
 from benchsuite.record import Cell, Metric, Record
 from benchsuite.records import object_in, read_document, records_of
+from benchsuite.stats import find_steps, holm
 from benchsuite.verdicts.budgets import metric_class
 from benchsuite.verdicts.compare import Key, by_cell
 from benchsuite.verdicts.judge import Test, judge
@@ -134,8 +135,6 @@ def _series(key: Key, name: str, points: Sequence[tuple[StoredRun, Metric]]) -> 
 
 
 def _noisy_steps(runs: Sequence[StoredRun], metrics: Sequence[Metric]) -> list[SeriesStep]:
-    from benchsuite.stats import find_steps
-
     values = [metric.value for metric in metrics]
     if min(values) <= 0:
         return []
@@ -147,8 +146,6 @@ def _noisy_steps(runs: Sequence[StoredRun], metrics: Sequence[Metric]) -> list[S
 
 def _certain_steps(cell: Cell, name: str, runs: Sequence[StoredRun], metrics: Sequence[Metric]) -> list[SeriesStep]:
     """Where the paired test between a run and the next one, after Holm over the series, is sure of a change."""
-    from benchsuite.stats import holm
-
     found = [judge(cell, name, one, other, None, None) for one, other in itertools.pairwise(metrics)]
     tested = [index for index, finding in enumerate(found) if isinstance(finding, Test)]
     tests = [finding for finding in found if isinstance(finding, Test)]

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from benchsuite import stats
 from benchsuite.record import Cell, Items, Metric, Rounds, Values, Windows
+from benchsuite.stats import ClusteredMean, two_sided
 from benchsuite.verdicts.budgets import Amount, metric_class
 from benchsuite.verdicts.names import cell_name
 
@@ -98,8 +100,6 @@ class Test:
     @property
     def p_no_change(self) -> float:
         """Two-sided p-value of "nothing changed"."""
-        from benchsuite.stats import two_sided
-
         return two_sided(self.effect)
 
 
@@ -176,15 +176,11 @@ def decide(test: Test, alpha: float, p_corrected: float, p_no_change: float) -> 
 
 def _no_effect() -> Effect:
     """What equal evidence shows: no change, certainly."""
-    from benchsuite.stats import ClusteredMean
-
     return ClusteredMean(0.0, 0.0, 1.0)
 
 
 def _no_flip(base: Metric) -> Effect:
     """What equal outcomes of n items show where the model's outputs differ: in other items one may flip."""
-    from benchsuite import stats
-
     assert isinstance(base.evidence, Items | Values)
     right = np.ones(len(next(iter(vars(base.evidence).values()))), dtype=bool)
     return stats.paired_proportion(right, right)
@@ -192,15 +188,11 @@ def _no_flip(base: Metric) -> Effect:
 
 def _gauged_effect(base: Metric, head: Metric, noise: RunNoise) -> Effect:
     """The log ratio of two peaks of memory, each gauged once a run, on a machine whose noise is known."""
-    from benchsuite.stats import ClusteredMean
-
     return ClusteredMean(math.log(head.value / base.value), noise.standard_deviation, noise.df)
 
 
 def _effect(base: Metric, head: Metric, noise: RunNoise | None) -> tuple[Effect, bool]:
     """The change of a metric in its own direction, and whether it is a ratio; the two fit each other."""
-    from benchsuite import stats
-
     one, other = base.evidence, head.evidence
     if isinstance(one, Items) and isinstance(other, Items):
         return stats.paired_proportion(one.outcomes, other.outcomes), False

@@ -6,14 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchsuite.errors import FileFormatError
 from benchsuite.files import read_machine_file, write_machine_file
 from benchsuite.record import Cell
-
-if TYPE_CHECKING:
-    from benchsuite.stats import RunNoise
+from benchsuite.stats import RunNoise
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,6 @@ class NoiseFloor:
 
     def between(self, cell: Cell, metric: str) -> RunNoise | None:
         """The noise of the ratio of two sides; None where nobody has measured it."""
-        from benchsuite.stats import RunNoise
-
         spread = self.spreads.get(kind(cell, metric))
         if spread is None:
             return None

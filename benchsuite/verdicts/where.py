@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchsuite.data import datasets
+from benchsuite.errors import BenchsuiteError
 from benchsuite.record import Items, Record, Rounds, Windows
 from benchsuite.verdicts.budgets import metric_class
 
@@ -121,9 +123,6 @@ def _flipped_items(base: Record, head: Record) -> Iterator[str]:
 
 def _prompts(record: Record) -> Sequence[str]:
     """The prompts of the cell's dataset, where it can be had here and is the one that was measured."""
-    from benchsuite.data import datasets
-    from benchsuite.errors import BenchsuiteError
-
     try:
         examples = datasets[record.cell.dataset].load("test", record.cell.limit)
     except BenchsuiteError:  # another machine measured it: the items keep their numbers
