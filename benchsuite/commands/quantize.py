@@ -27,8 +27,8 @@ def command(model: str, precision: str, device: str, output: Path) -> None:
     from benchsuite.models.calibration import calibration_windows
     from benchsuite.quant.files import quantize_directory
     from benchsuite.quant.progress import reported_to
+    from benchsuite.report.bar import bar
     from benchsuite.report.quantizing import print_written
-    from benchsuite.training.progress import bar
 
     device, source = resolve_device(device), directory_of(model)
     loaded = models[model].load(device, "sdpa")

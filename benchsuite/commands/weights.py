@@ -22,8 +22,8 @@ def command(model: str, precisions: tuple[str, ...], device: str, output: Path) 
     from benchsuite.models.calibration import calibration_windows
     from benchsuite.quant import precision
     from benchsuite.quant.progress import reported_to
+    from benchsuite.report.bar import bar
     from benchsuite.report.weights import draw_weights
-    from benchsuite.training.progress import bar
 
     names, device = precision.precisions.select(precisions), resolve_device(device)
     source = models[model]

@@ -25,13 +25,13 @@ from benchsuite.models.language_model import batches
 from benchsuite.models.resolve import fingerprint
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, to_json
+from benchsuite.report.bar import bar
 from benchsuite.report.confusion import plot_confusion
 from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
 from benchsuite.training.features import Feature, class_features, collate
 from benchsuite.training.loop import SoftLoss, Trained, is_main_process, require_runnable, train
-from benchsuite.training.progress import bar
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits

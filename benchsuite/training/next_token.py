@@ -19,12 +19,12 @@ from benchsuite.models.in_precision import apply_precision
 from benchsuite.models.resolve import load_directory
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, protocol_fingerprint, to_json
+from benchsuite.report.bar import bar
 from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
 from benchsuite.training.features import causal_features
 from benchsuite.training.loop import SoftLoss, is_main_process, require_runnable, train
-from benchsuite.training.progress import bar
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits

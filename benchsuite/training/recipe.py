@@ -29,11 +29,11 @@ from benchsuite.quant.external import transformers_config
 from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.precision import precisions
 from benchsuite.record import Record, from_json, to_json
+from benchsuite.report.bar import bar
 from benchsuite.report.track import track_matrix
 from benchsuite.training import classify
 from benchsuite.training.features import class_features
 from benchsuite.training.loop import require_runnable
-from benchsuite.training.progress import bar
 from benchsuite.training.run_directory import require_same
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits

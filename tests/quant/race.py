@@ -22,7 +22,7 @@ from benchsuite.models.calibration import calibration_windows
 from benchsuite.quant.apply import linears_to_quantize
 from benchsuite.quant.precision import precisions
 from benchsuite.quant.progress import reported_to
-from benchsuite.training.progress import bar
+from benchsuite.report.bar import bar
 
 NAMES = (
     *("absmax8", "absmax8-row", "absmax8-g128", "absmax4-row", "absmax4-g32", "absmax4-g128", "absmax3-g128"),

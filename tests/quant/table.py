@@ -18,7 +18,7 @@ from benchsuite.evals.perplexity import evaluate
 from benchsuite.files import write_json
 from benchsuite.models.in_precision import load
 from benchsuite.quant.apply import size_bytes
-from benchsuite.training.progress import bar
+from benchsuite.report.bar import bar
 
 
 def measure(model: str, precision: str, dataset: str) -> dict[str, float]:

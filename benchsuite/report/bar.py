@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for what Trainer shows none of."""
+"""A progress bar on standard error for what takes a while outside of pytest."""
 
 from __future__ import annotations
 
