@@ -120,10 +120,18 @@ class Cell:
         return {**vars(self), "options": dict(self.options)}
 
     def label(self) -> str:
-        """A short name for people: `perplexity tiny-fp32-prose`; options other than the usual ones follow."""
+        """What people call it, no two cells of a matrix alike: what is as usual goes without saying.
+
+        >>> Cell("perplexity", "tiny", "fp32", "prose").label()
+        'perplexity tiny-fp32-prose'
+        >>> Cell("generation", "tiny", "nf4-g64", batch_size=8, device="cuda").label()
+        'generation tiny-nf4-g64 ×8 cuda'
+        """
         usual = {"engine": "native", "attention": "sdpa"}
         extra = [value for name in usual if (value := str(getattr(self, name))) != usual[name]]
         extra += [f"{name}={value}" for name, value in self.options]
+        extra += [f"×{self.batch_size}"] if self.batch_size != 1 else []
+        extra += [self.device] if self.device != "cpu" else []
         parts = "-".join(part for part in (self.model, self.precision, self.dataset) if part)
         return " ".join([self.question, parts, *extra])
 

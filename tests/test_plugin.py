@@ -59,7 +59,7 @@ def test_every_cell_carries_quality_speed_memory_and_text(quick: Any) -> None:
     finished, _, path = quick
     assert finished.returncode == 0, finished.stdout[-3000:]
     records = {record.cell.label(): record for record in read_records(path)}
-    record = records["perplexity tiny-absmax8-row-prose"]
+    record = records["perplexity tiny-absmax8-row-prose ×8"]
     for name in (
         *("perplexity", "tokens_per_s", "samples_per_s", "batch_latency_s", "batch_latency_std_s"),
         *("weight_bytes", "peak_memory_bytes", "working_memory_bytes"),
@@ -76,8 +76,8 @@ def test_every_cell_carries_quality_speed_memory_and_text(quick: Any) -> None:
 
 def test_a_quantized_cell_is_smaller_than_the_reference(quick: Any) -> None:
     records = {record.cell.label(): record for record in read_records(quick[2])}
-    whole = records["perplexity tiny-fp32-prose"].metrics["weight_bytes"].value
-    assert records["perplexity tiny-absmax8-row-prose"].metrics["weight_bytes"].value < 0.5 * whole
+    whole = records["perplexity tiny-fp32-prose ×8"].metrics["weight_bytes"].value
+    assert records["perplexity tiny-absmax8-row-prose ×8"].metrics["weight_bytes"].value < 0.5 * whole
     assert records["quantizing tiny-absmax8-row"].metrics["bytes_before"].value == whole
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from benchsuite.report.columns import aligned
 from benchsuite.verdicts.history import NEEDED, Series, SeriesStep
-from benchsuite.verdicts.names import cell_name
 
 SCHEMA = 1
 HEADINGS = ("cell", "metric", "commit", "time (UTC)", "before", "after", "change", "", "confidence")
@@ -19,7 +18,7 @@ def history_table(series: Sequence[Series], *, everything: bool = False) -> str:
     lines = aligned(rows, left=len(HEADINGS)) if len(rows) > 1 else ["no step"]
     if everything:
         for one in series:
-            lines += ["", f"{cell_name(one.cell)} {one.metric} ({one.unit})"]
+            lines += ["", f"{one.cell.label()} {one.metric} ({one.unit})"]
             stepped = {step.first.path for step in one.steps}
             lines += [
                 f"    {run.name:<12} {run.time[:19]:<19} {value:.6g}" + ("  <- step" if run.path in stepped else "")
@@ -44,7 +43,7 @@ def history_to_json(series: Sequence[Series]) -> dict[str, Any]:
         "series": [
             {
                 "cell": one.cell.to_json(),
-                "label": cell_name(one.cell),
+                "label": one.cell.label(),
                 "metric": one.metric,
                 "unit": one.unit,
                 "better": one.better,
@@ -80,7 +79,7 @@ def _row(one: Series, step: SeriesStep) -> tuple[str, ...]:
     confidence = "exact" if step.p_value is None else f"{100 * (1 - step.p_value):.3g} %"
     verdict = "worse" if _is_worse(one, step) else "better"
     return (
-        cell_name(one.cell),
+        one.cell.label(),
         one.metric,
         step.first.name,
         step.first.time[:19],

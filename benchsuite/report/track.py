@@ -63,7 +63,7 @@ def track_matrix(tracker: str, records: Sequence[Record], name: str, folder: Pat
     """
     for record in records:
         if record.status == "passed":
-            label = f"{name}/{record.cell.label()} batch{record.cell.batch_size}"
+            label = f"{name}/{record.cell.label()}"
             track(tracker, Run(label, name, config_of(record), metrics_of(record)), folder)
     with tempfile.TemporaryDirectory() as temporary:
         pictures = [path for path in plot_tradeoffs(records, Path(temporary) / "quality") if path.suffix == ".png"]

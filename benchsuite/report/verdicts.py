@@ -18,7 +18,6 @@ from benchsuite.record import Cell, Metric, Record
 from benchsuite.report.columns import padded
 from benchsuite.verdicts.compare import Comparison, Key
 from benchsuite.verdicts.judge import Outcome, Verdict
-from benchsuite.verdicts.names import cell_name
 from benchsuite.verdicts.where import where_it_moved
 
 SCHEMA = 1
@@ -50,8 +49,7 @@ def make_report(
     for verdict in comparison.of("worse"):
         regressed.setdefault(verdict.cell, []).append(verdict.metric)
     moved = {
-        cell_name(cell): where_it_moved(base[cell.key()], head[cell.key()], metrics)
-        for cell, metrics in regressed.items()
+        cell.label(): where_it_moved(base[cell.key()], head[cell.key()], metrics) for cell, metrics in regressed.items()
     }
     return Report(*names, comparison, {label: lines for label, lines in moved.items() if lines})
 
@@ -174,7 +172,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     ends = verdict.interval
     return (
         verdict.outcome,
-        cell_name(verdict.cell),
+        verdict.cell.label(),
         verdict.metric,
         _figure(verdict.base),
         _figure(verdict.head),
@@ -250,7 +248,7 @@ def _verdict_to_json(verdict: Verdict) -> dict[str, Any]:
     base, head = verdict.base, verdict.head
     return {
         "cell": verdict.cell.to_json(),
-        "label": cell_name(verdict.cell),
+        "label": verdict.cell.label(),
         "metric": verdict.metric,
         "verdict": verdict.outcome,
         "reason": verdict.reason,

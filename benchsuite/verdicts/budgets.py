@@ -17,7 +17,6 @@ from typing import Any
 
 from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.record import Cell, Items, Metric, Record, Rounds, Values, Windows
-from benchsuite.verdicts.names import cell_name
 
 DEFAULTS = {
     "perplexity": "0.5%",  # from windows of log-likelihoods: bits per byte of an answer too
@@ -76,7 +75,7 @@ class Rule:
             return 2, width
         if self.where == cell.dataset:
             return 1, width
-        return (0, width) if fnmatch.fnmatchcase(cell_name(cell), self.where) else None
+        return (0, width) if fnmatch.fnmatchcase(cell.label(), self.where) else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from benchsuite import stats
 from benchsuite.record import Cell, Items, Metric, Rounds, Values, Windows
 from benchsuite.stats import ClusteredMean, two_sided
 from benchsuite.verdicts.budgets import Amount, metric_class
-from benchsuite.verdicts.names import cell_name
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -57,7 +56,7 @@ class Verdict:
     @property
     def label(self) -> str:
         """The cell and the metric, for people."""
-        return f"{cell_name(self.cell)} {self.metric}".strip()
+        return f"{self.cell.label()} {self.metric}".strip()
 
 
 @dataclass(frozen=True)
