@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchsuite.errors import DataError, FileFormatError, UnavailableError
 from benchsuite.files import read_config
 from benchsuite.models import hub_layout, resolve
-from benchsuite.models.gpt2 import GPT2, Attention
+from benchsuite.models.gpt2 import Attention
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 
@@ -39,7 +39,14 @@ class Classifier(LanguageModel, Protocol):
 
 
 class ClassHead:
-    """A head over classes, `score` of the model's module, in place of the one over the vocabulary."""
+    """A head over classes, `score` of the model's module, in place of the one over the vocabulary.
+
+    `model` is what makes the same model without it.
+    """
+
+    def __init__(self, *model: Any, classes: tuple[str, ...], pad_token_id: int | None) -> None:
+        super().__init__(*model)
+        self.classes, self.pad_token_id = classes, pad_token_id
 
     def head(self: LanguageModel, hidden: Tensor) -> Tensor:  # noqa: ARG002  the protocol's name
         """Refuse: UnavailableError, since there is no head over the vocabulary."""
@@ -53,18 +60,6 @@ class ClassHead:
 
 class NativeClassifier(ClassHead, resolve.NativeModel):
     """Our own GPT-2 as a classifier."""
-
-    def __init__(
-        self,
-        name: str,
-        module: GPT2,
-        tokenizer: TextTokenizer,
-        fingerprint: str,
-        classes: tuple[str, ...],
-        pad_token_id: int | None,
-    ) -> None:
-        super().__init__(name, module, tokenizer, fingerprint)
-        self.classes, self.pad_token_id = classes, pad_token_id
 
 
 def is_classifier(config: Mapping[str, Any]) -> bool:
@@ -93,7 +88,7 @@ def load_classifier(path: Path, name: str, *, device: str, attention: Attention)
     score.load_state_dict({"weight": weight.float()}, assign=True)
     module.add_module("score", score.requires_grad_(False).eval())
     weights, padding = resolve.fingerprint(path), config.get("pad_token_id")
-    return NativeClassifier(name, module.to(device), tokenizer, weights, classes, padding)
+    return NativeClassifier(name, module.to(device), tokenizer, weights, classes=classes, pad_token_id=padding)
 
 
 def context_of(name: str, tokenizer: TextTokenizer, positions: int) -> int:

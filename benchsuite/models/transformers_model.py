@@ -124,18 +124,6 @@ class TransformersModel:
 class TransformersClassifier(ClassHead, TransformersModel):
     """A classifier that transformers computes; see `benchsuite.models.classifier.Classifier`."""
 
-    def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        tokenizer: TextTokenizer,
-        fingerprint: str,
-        classes: tuple[str, ...],
-        pad_token_id: int | None,
-    ) -> None:
-        super().__init__(name, module, tokenizer, fingerprint)
-        self.classes, self.pad_token_id = classes, pad_token_id
-
 
 def load_transformers(path: Path, name: str, *, device: str, attention: Attention) -> TransformersModel:
     """The causal language model or classifier of a directory, in fp32 unless quantized; no remote code, no pickle."""
@@ -155,7 +143,8 @@ def load_transformers(path: Path, name: str, *, device: str, attention: Attentio
     module = module.to(device).requires_grad_(False).eval()
     weights, padding = fingerprint(path), config.get("pad_token_id")
     if is_classifier(config):
-        return TransformersClassifier(name, module, tokenizer, weights, classes_of(config, path), padding)
+        classes = classes_of(config, path)
+        return TransformersClassifier(name, module, tokenizer, weights, classes=classes, pad_token_id=padding)
     return TransformersModel(name, module, tokenizer, weights)
 
 

@@ -55,7 +55,7 @@ def test_another_engine_gets_a_row_beside_ours_with_what_it_did(run: Any) -> Non
 def test_our_cells_are_what_they_were_without_the_axis(run: Any) -> None:
     ours = run[1]["native fp32"]
     assert set(ours.protocol) == {"prompt_tokens", "new_tokens", "prefill_logits"}
-    assert ours.cell.label() == "generation random:tiny-fp32"
+    assert ours.cell.label() == "generation random:tiny-fp32 ×2"
 
 
 def test_an_engine_that_is_not_installed_is_a_skipped_cell_with_what_installs_it(run: Any) -> None:
