@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
+from benchsuite.compiler import require_compiler
 from benchsuite.engines import ignore
-from benchsuite.engines.native_graph import GraphEngine, native, one_pass
+from benchsuite.engines.native_graph import GraphEngine, Pass, native, one_pass
 from benchsuite.engines.source import Source
 from benchsuite.errors import UnavailableError, first_line
 from benchsuite.models.gpt2 import GPT2, Block
 from benchsuite.models.language_model import LanguageModel
-
-if TYPE_CHECKING:
-    from benchsuite.engines.native_graph import Pass
 
 _STATIC = ("torch.nn.", "benchsuite.kernels.", "benchsuite.models.", "benchsuite.quant.embedding")
 
@@ -33,7 +32,7 @@ class CompiledEngine(GraphEngine):
 
     def __init__(self, model: LanguageModel, module: GPT2) -> None:
         self._module, self._static = module, _is_static(module)
-        super().__init__(model, _compiled(module, static=self._static))
+        super().__init__(model, module)
         if module.wpe.weight.is_cpu and self._static:  # one block is compiled for all
             region = torch.compiler.nested_compile_region(Block.forward)
             for block in module.h:
@@ -49,8 +48,6 @@ class CompiledEngine(GraphEngine):
         self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
     ) -> list[list[int]]:
         """As in every native engine."""
-        from torch._dynamo.exc import TorchDynamoException
-
         try:
             return super().generate(prompts, new_tokens, mark)
         except TorchDynamoException as error:
@@ -89,4 +86,5 @@ def _compiled(module: GPT2, *, static: bool) -> Pass:
 
 def load(source: Source, form: str, threads: int, device: str) -> CompiledEngine:
     """The model in the precision `form`."""
+    require_compiler(device)
     return CompiledEngine(*native(source, form, threads, device))

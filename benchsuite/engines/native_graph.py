@@ -6,8 +6,9 @@ graph starts them all at once, and wants that what changes from token to token i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,16 +16,12 @@ from torch import Tensor
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.source import Source
 from benchsuite.errors import NumericalError, UnavailableError, first_line
-from benchsuite.models.gpt2 import GPT2
+from benchsuite.models.gpt2 import GPT2, KVCache
 from benchsuite.models.in_precision import load as load_model
 from benchsuite.models.language_model import LanguageModel, not_finite
 
-if TYPE_CHECKING:
-    from benchsuite.models.gpt2 import GPT2, KVCache
-
-    # tokens (B,), positions (B,) and a cache to the most likely next tokens (B,), and whether their logits are numbers
-    Pass = Callable[[Tensor, Tensor, KVCache], tuple[Tensor, Tensor]]
-
+# tokens (B,), positions (B,) and a cache to the most likely next tokens (B,), and whether their logits are numbers
+Pass = Callable[[Tensor, Tensor, KVCache], tuple[Tensor, Tensor]]
 _WARM_UPS = 3  # passes before one is captured: in the first ones libraries choose kernels and ask for memory
 
 
@@ -37,9 +34,9 @@ def one_pass(model: GPT2, tokens: Tensor, positions: Tensor, cache: KVCache) -> 
 class GraphEngine(NativeEngine):
     """Prefill as ever; memory and graph of decoding stay for the next generation of the same size."""
 
-    def __init__(self, model: LanguageModel, run: Pass) -> None:
+    def __init__(self, model: LanguageModel, module: GPT2) -> None:
         super().__init__(model)
-        self._run = run
+        self._run: Pass = functools.partial(one_pass, module)
         self._size = (0, 0)
 
     @property
@@ -111,5 +108,4 @@ def native(source: Source, form: str, threads: int, device: str) -> tuple[Langua
 
 def load(source: Source, form: str, threads: int, device: str) -> GraphEngine:
     """The model in the precision `form`."""
-    model, module = native(source, form, threads, device)
-    return GraphEngine(model, lambda *given: one_pass(module, *given))
+    return GraphEngine(*native(source, form, threads, device))

@@ -13,7 +13,7 @@ import torch
 from benchsuite.engines import load_engine
 from benchsuite.engines.native import NativeEngine
 from benchsuite.engines.native_compiled import CompiledEngine
-from benchsuite.engines.native_graph import GraphEngine, one_pass
+from benchsuite.engines.native_graph import GraphEngine
 from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import NumericalError, UnavailableError
 from benchsuite.models.gpt2 import GPT2
@@ -29,7 +29,7 @@ def native(precision: str = "fp32", device: str = "cpu") -> tuple[NativeEngine, 
 
 
 def graphed(engine: NativeEngine, module: GPT2) -> GraphEngine:
-    return GraphEngine(engine.model, lambda *given: one_pass(module, *given))
+    return GraphEngine(engine.model, module)
 
 
 @pytest.fixture(scope="module")
