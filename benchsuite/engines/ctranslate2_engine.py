@@ -29,7 +29,7 @@ class CTranslate2Engine:
     def generate(
         self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
     ) -> list[list[int]]:
-        """Greedy; the end-of-text token is suppressed until the last token, as CTranslate2 has it."""
+        """Greedy; the last id of the vocabulary, which stands for the end of a text here, is suppressed."""
         told = itertools.count(1)
 
         def hear(_: Any) -> bool:  # of one row's token; True would end the row
@@ -84,6 +84,7 @@ def _convert(source: Source, out: Path) -> None:
         norm(layer.ffn.layer_norm, f"h.{index}.ln_2")
         linear(layer.ffn.linear_0, f"h.{index}.mlp.c_fc")
         linear(layer.ffn.linear_1, f"h.{index}.mlp.c_proj")
+    spec.config.layer_norm_epsilon = config.layer_norm_epsilon
     spec.register_vocabulary([str(token) for token in range(config.vocab_size)])
     spec.config.bos_token = spec.config.eos_token = spec.config.unk_token = str(config.vocab_size - 1)
     spec.validate()

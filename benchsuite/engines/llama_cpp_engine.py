@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.errors import FileFormatError, UnavailableError, UsageError
 
+BLOCK = 32  # weights of a row that share a scale in Q8_0, Q4_0 and Q4_1
 FILE_TYPES = {"F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3}  # enum llama_ftype of llama.h
 NAMES = {
     "ln_1": "attn_norm",
@@ -40,7 +41,7 @@ class LlamaCppEngine:
         wanted.use_extra_bufts = repacked
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
         if not self._model:
-            raise FileFormatError(f"{path}: llama.cpp cannot load it; remove it, and it is converted anew")
+            raise FileFormatError(f"{path}: llama.cpp cannot load it; remove {path.parent}, and it is converted anew")
         weakref.finalize(self, _free, self._model, self._contexts)
 
     def prefill(self, ids: Sequence[int]) -> None:
@@ -57,13 +58,14 @@ class LlamaCppEngine:
         self, prompts: Sequence[Sequence[int]], new_tokens: int, mark: Callable[[], None] = ignore
     ) -> list[list[int]]:
         """Greedy, one evaluation per token of all rows, each row a sequence of its own."""
-        length = len(prompts[0])
-        context = self._context(len(prompts), length + new_tokens)
+        context = self._context(len(prompts), len(prompts[0]) + new_tokens)
         found: list[list[int]] = [[] for _ in prompts]
         rows: Sequence[Sequence[int]] = prompts
-        for step in range(new_tokens):
-            self._decode(context, rows, step and length + step - 1, every=False)
+        start = 0
+        for _ in range(new_tokens):
+            self._decode(context, rows, start, every=False)
             width = len(rows[0])
+            start += width
             for number, row in enumerate(found):
                 row.append(int(self._logits(context, (number + 1) * width - 1).argmax()))
             mark()
@@ -107,6 +109,11 @@ class LlamaCppEngine:
 def load(source: Source, form: str, threads: int, device: str) -> LlamaCppEngine:  # noqa: ARG001  the CPU only
     """The model in a GGUF type; the tied head is what llama.cpp makes of it (Q4_0: it keeps the head in Q6_K)."""
     set_verbose(False)
+    if form.startswith("Q") and (width := source.config.n_embd) % BLOCK:
+        raise UnavailableError(
+            f"llama.cpp's {form} wants rows of whole blocks of {BLOCK} weights, and keeps others in F16: this model's "
+            f"have {width}; use llama-cpp:F16"
+        )
     plain = source.converted("F32", lambda path: _write(source, path / "model.gguf")) / "model.gguf"
     path = plain
     if form != "F32":

@@ -6,6 +6,7 @@ activations with a scale and a zero point per call.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.files import read_config
 from benchsuite.models import hub_layout
 from benchsuite.models.gpt2 import GPT2Config
 
@@ -85,19 +85,22 @@ def load(source: Source, form: str, threads: int, device: str) -> OnnxRuntimeEng
     """The graph in fp32, or with int8 products."""
     path = plain = source.converted("onnx-fp32", lambda folder: _write(source, folder))
     if form == "int8":
-        path = source.converted("onnx-int8", lambda folder: _quantize(plain / "model.onnx", folder / "model.onnx"))
+        path = source.converted("onnx-int8", lambda folder: _quantize(plain, folder))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(path / "model.onnx", options, providers=["CPUExecutionProvider"])
-    return OnnxRuntimeEngine(session, hub_layout.config_from_hub(read_config(source.directory)))
+    return OnnxRuntimeEngine(session, source.config)
 
 
-def _quantize(plain: Path, path: Path) -> None:
+def _quantize(plain: Path, folder: Path) -> None:
+    own = Path(shutil.copytree(plain, folder / "fp32"))  # a file is written beside what is read, which others read too
     quantize_dynamic(
-        plain, path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True,
+        own / "model.onnx", folder / "model.onnx",
+        op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8, per_channel=True,
         use_external_data_format=True,
         extra_options={"DefaultTensorType": TensorProto.FLOAT},  # shapes behind its own attention are not inferred
     )  # fmt: skip
+    shutil.rmtree(own)
 
 
 def _write(source: Source, folder: Path) -> None:

@@ -11,11 +11,14 @@ from typing import Any, cast
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchsuite.errors import OutputError, UnavailableError
-from benchsuite.files import atomic_write, cache_path, new_directory, read_config, write_json
+from benchsuite.errors import FileFormatError, OutputError, UnavailableError
+from benchsuite.files import atomic_write, cache_path, new_directory, read_config, read_object, write_json
 from benchsuite.models import hub_layout, models
 from benchsuite.models.gpt2 import GPT2, GPT2Config
 from benchsuite.quant.layers import QuantizedLinear
+
+CONVERTERS = 1  # raised when one of them writes something else: nobody keeps an old file
+SIZES = "sizes.json"  # of the files of a conversion
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,31 @@ class Source:
         """The model as transformers reads it."""
         return self.converted("hub", lambda path: _write_hub(self.name, path))
 
+    @property
+    def config(self) -> GPT2Config:
+        """The shape."""
+        return hub_layout.config_from_hub(read_config(self.directory))
+
     def read(self) -> tuple[GPT2Config, dict[str, Tensor]]:
         """Shape and weights, float32 (out, in), under the names that our GPT-2 gives them."""
-        config = hub_layout.config_from_hub(read_config(self.directory))
+        config = self.config
         return config, hub_layout.state_from_hub(load_file(self.directory / "model.safetensors"), config)
 
     def converted(self, form: str, convert: Callable[[Path], None]) -> Path:
-        """The directory that `convert` filled, now or in an earlier run."""
+        """The directory that `convert` filled, now or in an earlier run; FileFormatError where it is not whole."""
         path = self.folder / form
         if not path.is_dir():
             try:
                 with new_directory(path) as temporary:
                     convert(temporary)
+                    write_json(temporary / SIZES, _sizes(temporary))
             except OutputError:
                 if not path.is_dir():  # else another run has converted it meanwhile
                     raise
+        remedy = f"remove {path}, and it is converted anew"
+        written, found = read_object(path / SIZES, remedy), _sizes(path)
+        if damaged := [name for name, size in written.items() if found.get(name) != size]:
+            raise FileFormatError(f"{path}: damaged, {damaged[0]} has not the bytes that were written; {remedy}")
         return path
 
 
@@ -65,7 +78,7 @@ def open_source(name: str) -> Source:
             f"other engines get the plain weights of a native GPT-2; {name} is of another family, or quantized already"
         )
     tokenizer = model.tokenizer
-    meant = f"{model.fingerprint} {module.config} {tokenizer.end_of_text_id}"  # by the same weights
+    meant = f"{CONVERTERS} {model.fingerprint} {module.config} {tokenizer.end_of_text_id}"  # by the same weights
     return Source(
         name=name,
         folder=cache_path("engines", hashlib.sha256(meant.encode()).hexdigest()[:32]),
@@ -80,6 +93,10 @@ def open_source(name: str) -> Source:
 def source_of(given: Mapping[str, Any]) -> Source:
     """The source whose fields were sent to another process."""
     return Source(**{**given, "folder": Path(given["folder"])})
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in folder.iterdir()}
 
 
 def _write_hub(name: str, path: Path) -> None:

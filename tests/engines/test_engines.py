@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,9 +18,10 @@ from click.testing import CliRunner
 
 from benchsuite.commands.engines import command
 from benchsuite.engines import Engine, format_of, ignore, load_engine
-from benchsuite.engines.source import Source, open_source
-from benchsuite.errors import UnavailableError, UnknownNameError, UsageError
+from benchsuite.engines.source import SIZES, Source, open_source
+from benchsuite.errors import FileFormatError, UnavailableError, UnknownNameError, UsageError
 from benchsuite.measure.race import NEW_TOKENS, race
+from benchsuite.models import TINY
 from benchsuite.models import models as model_names
 
 PROMPT = [5, 9, 200, 31, 7]
@@ -60,6 +63,70 @@ def test_every_engine_says_what_ours_says_alone_and_in_a_batch(source: Source, n
     engine, ours = engine_of(name, source), load_engine("native:fp32", source, threads=1)
     assert engine.generate(prompts, 20) == ours.generate(prompts, 20)
     assert engine.generate(prompts[1:2], 20) == ours.generate(prompts[1:2], 20)
+
+
+@pytest.mark.parametrize("name", EVERY[1:])
+def test_every_engine_takes_the_epsilon_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said = {}
+    for epsilon in (1e-5, 1.0):
+        model = tmp_path / f"epsilon {epsilon}"
+        shutil.copytree(TINY, model)
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"layer_norm_epsilon": epsilon}))
+        source = open_source(str(model))
+        said[epsilon] = engine_of(name, source).generate([PROMPT], 20)
+        assert said[epsilon] == load_engine("native:fp32", source, threads=1).generate([PROMPT], 20)
+    assert said[1e-5] != said[1.0]
+
+
+FILES = [
+    ("transformers:fp32", "hub/model.safetensors"),
+    ("ctranslate2:float32", "hub/config.json"),
+    ("ctranslate2:float32", "ctranslate2/model.bin"),
+    ("llama-cpp:F16", "F32/model.gguf"),
+    ("llama-cpp:F16", "F16/model.gguf"),
+    ("onnxruntime:int8", "onnx-fp32/weights"),
+    ("onnxruntime:int8", "onnx-int8/model.onnx"),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), FILES)
+def test_a_conversion_that_is_not_whole_is_named_with_what_to_remove(
+    source: Source, tmp_path: Path, name: str, file: str
+) -> None:
+    engine_of(name, source)
+    ours = replace(source, folder=tmp_path / "ours")
+    shutil.copytree(source.folder, ours.folder)
+    damaged = ours.folder / file
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(FileFormatError, match=rf"{damaged.name} has not the bytes .* remove {damaged.parent}, and"):
+        ours.read() if "hub" in file else load_engine(name, ours, threads=1)
+    shutil.rmtree(damaged.parent)
+    load_engine(name, ours, threads=1).prefill(PROMPT)
+
+
+def test_a_conversion_from_another_leaves_that_alone(source: Source, tmp_path: Path) -> None:
+    """Other processes read it meanwhile."""
+    ours = replace(source, folder=tmp_path / "ours")
+    engine_of("onnxruntime:fp32", ours)
+    plain = ours.folder / "onnx-fp32"
+    changed = plain.stat().st_mtime_ns
+    load_engine("onnxruntime:int8", ours, threads=1)
+    assert plain.stat().st_mtime_ns == changed
+    assert {file.name for file in (ours.folder / "onnx-int8").iterdir()} == {"model.onnx", "model.onnx.data", SIZES}
+
+
+def test_what_llama_cpp_would_keep_in_16_bits_is_not_called_quantized(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llama_cpp")
+    monkeypatch.setattr(Source, "config", replace(source.config, n_embd=48))
+    for form in ("Q8_0", "Q4_0", "Q4_1"):
+        with pytest.raises(UnavailableError, match=f"{form} wants rows of whole blocks of 32 .* use llama-cpp:F16"):
+            load_engine(f"llama-cpp:{form}", source, threads=1)
 
 
 @pytest.mark.parametrize("name", EVERY)
