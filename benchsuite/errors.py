@@ -17,6 +17,7 @@ A message says what was wanted, what was found and what to do next.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -27,6 +28,13 @@ class BenchsuiteError(Exception):
 def first_line(error: BaseException) -> str:
     """The first line of what a library's error says; the error's kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, in a line: our own words as they are, a library's behind the kind of its error."""
+    return (
+        str(error) if isinstance(error, BenchsuiteError) else traceback.format_exception_only(error)[0].splitlines()[0]
+    )
 
 
 class UsageError(BenchsuiteError):

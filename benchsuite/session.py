@@ -20,6 +20,7 @@ from benchsuite.engines.source import Source, open_source
 from benchsuite.errors import FileFormatError, MissingError, OutputError, UnavailableError, UsageError
 from benchsuite.files import writable_directory
 from benchsuite.matrix import Matrix, Question, read_settings
+from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, require_context
 from benchsuite.measure.limits import Limits, read_limits
 from benchsuite.measure.machine import describe_machine
 from benchsuite.measure.memory import Job, Peak, Work, peaks_of_fresh_process
@@ -75,6 +76,7 @@ class Session:
         form = format_of(name, precision)
         with self.progress.showing(f"loading {models[model].name} into {name} as {form}"):
             source = self.source(model)
+            require_context(source.name, source.n_positions, PROMPT_TOKENS, NEW_TOKENS)
             threads = torch.get_num_threads()
             return self._resident.get(
                 (name, model, form), lambda: start_engine(f"{name}:{form}", source, threads=threads, device=self.device)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from benchsuite import session as session_module
+from benchsuite.errors import UsageError
 from benchsuite.measure.memory import Job, Peak, Work
+from benchsuite.measure.resident import Resident
 from benchsuite.session import Session
 
 
@@ -30,3 +32,15 @@ def test_each_cell_gets_the_peak_of_its_own_work_from_one_process_for_all(monkey
     session._gauged, session._conftests, session._peaks = points, (), {}
     assert [session.peak(point).working_bytes for point in points] == [0, 1, 2]
     assert [job.works for job in jobs] == [(("prose", 8), (None, 8), (None, 1))]
+
+
+def test_an_engine_is_not_loaded_for_a_generation_that_its_model_cannot_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "start_engine", lambda name, *_, **__: name)
+    session: Any = object.__new__(Session)
+    session.device, session.progress = "cpu", SimpleNamespace(showing=contextlib.nullcontext)
+    session._resident = Resident()
+    session._sources = {"tiny": SimpleNamespace(name="tiny", n_positions=94)}
+    with pytest.raises(UsageError, match="tiny sees 94 tokens; 32 behind a prompt of 64 want 95"):
+        session.engine("transformers", "tiny", "fp32")
+    session._sources["tiny"].n_positions = 95
+    assert session.engine("transformers", "tiny", "fp32") == "transformers:fp32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
@@ -27,29 +28,28 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
 
     from benchsuite.engines import start_engine
     from benchsuite.engines.source import open_source
-    from benchsuite.errors import UnavailableError, UsageError
+    from benchsuite.errors import UnavailableError
     from benchsuite.files import require_writable, write_json
+    from benchsuite.measure.generation import require_context
     from benchsuite.measure.race import NEW_TOKENS, PREFILL_TOKENS, PROMPT_TOKENS, race
 
     require_writable(file, "--json")
     threads = threads or torch.get_num_threads()
     source = open_source(model)
-    loaded, missing = {}, dict[str, str]()
-    for name in engines:
-        try:
-            loaded[name] = start_engine(name, source, threads=threads)
-        except UnavailableError as error:  # noqa: PERF203  each engine is missing or not on its own
-            missing[name] = str(error)
-    console, lanes = Console(), {}
-    tokens, least = min(PREFILL_TOKENS, source.n_positions), PROMPT_TOKENS + NEW_TOKENS
-    if tokens < least:
-        raise UsageError(f"{model} sees {tokens} tokens; the race decodes {least}: name a model with a longer context")
-    running = race(loaded, vocab_size=source.vocab_size, rounds=rounds, prefill_tokens=tokens, missing=missing)
+    require_context(model, source.n_positions, PROMPT_TOKENS, NEW_TOKENS)
+    starts = {name: functools.partial(start_engine, name, source, threads=threads) for name in engines}
+    lanes, missing = {}, dict[str, str]()
+    tokens = min(PREFILL_TOKENS, source.n_positions)
+    running = race(starts, vocab_size=source.vocab_size, rounds=rounds, prefill_tokens=tokens, missing=missing)
     for number, known in enumerate(running):
         lanes = known
         if file:  # after every round: an interrupted race keeps what it has
             write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
         click.echo(f"round {number + 1} of {rounds}", err=True)
+    for name, reason in missing.items():
+        click.echo(f"{name}: skipped: {reason}")
+    if not lanes:
+        raise UnavailableError("no engine was measured; the lines above say why")
     columns = ("prefill\ntok/s", "ratio", "decode\ntok/s", "ratio", "same\ntokens")
     table = Table(
         Column("engine", overflow="fold"),
@@ -57,9 +57,8 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    first = next(iter(lanes.values()), None)
+    first = next(iter(lanes.values()))
     for name, lane in lanes.items():
-        assert first is not None
         same = sum(a == b for a, b in zip(lane.tokens, first.tokens, strict=True))
         table.add_row(
             name,
@@ -69,6 +68,4 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
             f"{first.decode_tokens_per_s / lane.decode_tokens_per_s:.2f}",
             f"{same}/{len(lane.tokens)}",
         )
-    console.print(table)
-    for name, reason in missing.items():
-        click.echo(f"{name}: skipped: {reason}")
+    Console().print(table)

@@ -51,7 +51,7 @@ class NativeEngine:
 
     def decoder(self, batch_size: int, length: int, new_tokens: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
         """An empty cache for prompts of `length`, and what maps the last tokens (B,) of its rows to the next (B,)."""
-        cache = self.model.new_cache(batch_size, length + new_tokens)
+        cache = self.model.new_cache(batch_size, length + new_tokens - 1)  # the last token is never fed
         return cache, lambda tokens: next_tokens(self.model, self.model.hidden(tokens[:, None], cache)[:, 0])
 
 

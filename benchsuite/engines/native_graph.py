@@ -46,7 +46,7 @@ class GraphEngine(NativeEngine):
 
     def decoder(self, batch_size: int, length: int, new_tokens: int) -> tuple[KVCache, Callable[[Tensor], Tensor]]:
         """As in every native engine, but one cache and one step for all generations of one size."""
-        size = (batch_size, length + new_tokens)
+        size = (batch_size, length + new_tokens - 1)  # the last token is never fed
         if size != self._size:
             self.prepare(*size)
         self._cache.lengths = [0] * batch_size

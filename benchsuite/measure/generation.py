@@ -48,6 +48,15 @@ def time_generation(engine: Engine, prompts: Sequence[Sequence[int]], *, new_tok
     return Timing(prefill_s=marks[0] - start, steps_s=np.diff(marks), tokens=tokens)
 
 
+def require_context(name: str, n_positions: int, prompt_tokens: int, new_tokens: int) -> None:
+    """Raise UsageError where a generation is longer than what the model sees; its last token is never fed."""
+    if (wanted := prompt_tokens + new_tokens - 1) > n_positions:
+        raise UsageError(
+            f"{name} sees {n_positions} tokens; {new_tokens} behind a prompt of {prompt_tokens} want {wanted}: name a "
+            "model with a longer context"
+        )
+
+
 def prompts_of(vocab_size: int, *, count: int, length: int) -> list[list[int]]:
     """`count` prompts of `length` tokens, each different and the same in every run, of ids below `vocab_size - 1`."""
     generator = torch.Generator().manual_seed(length)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from benchsuite.engines import Engine
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import UsageError, reason_of
 from benchsuite.measure.generation import time_generation
 
 PREFILL_TOKENS = 1_024
@@ -39,44 +39,55 @@ class Lane:
 
 
 def race(
-    engines: Mapping[str, Engine],
+    starts: Mapping[str, Callable[[], Engine]],
     *,
     vocab_size: int,
     rounds: int,
+    missing: dict[str, str],
     prefill_tokens: int = PREFILL_TOKENS,
-    missing: dict[str, str] | None = None,
 ) -> Iterator[dict[str, Lane]]:
-    """Run every engine once without the clock, then `rounds` rounds; yields what is known after each round.
+    """Start every engine, run each once without the clock, then `rounds` rounds; yields what is known after each round.
 
-    An engine that turns out to be unavailable in that first round goes to `missing`, with the reason. Prefill is
-    `prefill_tokens` with the logits of every position; decode is the time from the first new token to the last of
-    `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
+    An engine that fails, now or later, goes to `missing` with the reason, and the race goes on without it; UsageError
+    for a name that cannot be. Prefill is `prefill_tokens` with the logits of every position; decode is the time from
+    the first new token to the last of `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
     """
     generator = torch.Generator().manual_seed(0)
     long, short = (
         torch.randint(0, vocab_size, (length,), generator=generator).tolist()
         for length in (prefill_tokens, PROMPT_TOKENS)
     )
+    engines: dict[str, Engine] = {}
+    lanes = {name: Lane(prefill_tokens) for name in starts}
 
-    def turn(engine: Engine, lane: Lane) -> None:
-        start = time.perf_counter()
+    def start(name: str) -> None:
+        engines[name] = starts[name]()
+
+    def turn(name: str) -> None:
+        engine, lane = engines[name], lanes[name]
+        began = time.perf_counter()
         engine.prefill(long)
-        lane.prefill_s.append(time.perf_counter() - start)
+        lane.prefill_s.append(time.perf_counter() - began)
         timing = time_generation(engine, [short], new_tokens=NEW_TOKENS)
         lane.decode_s.append(timing.decode_s)
         [lane.tokens] = timing.tokens
 
-    lanes = {}
-    for name, engine in engines.items():
-        try:
-            turn(engine, Lane(prefill_tokens))
-        except UnavailableError as error:  # noqa: PERF203  each engine is unavailable or not on its own
-            if missing is None:
+    def in_turn(step: Callable[[str], None]) -> None:
+        for name in list(lanes):
+            try:
+                step(name)
+            except UsageError:  # noqa: PERF203  each engine fails on its own
                 raise
-            missing[name] = str(error)
-        else:
-            lanes[name] = Lane(prefill_tokens)
-    for _ in range(rounds if lanes else 0):
-        for name, lane in lanes.items():
-            turn(engines[name], lane)
+            except Exception as error:  # whatever ends one engine, a fault of its library too
+                missing[name] = reason_of(error)
+                del lanes[name]
+                engines.pop(name, None)
+
+    in_turn(start)
+    in_turn(turn)
+    lanes |= {name: Lane(prefill_tokens) for name in lanes}
+    for _ in range(rounds):
+        in_turn(turn)
+        if not lanes:
+            return
         yield lanes

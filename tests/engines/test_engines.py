@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
@@ -9,17 +10,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from benchsuite.commands.engines import command
 from benchsuite.engines import Engine, format_of, ignore, load_engine
 from benchsuite.engines.source import SIZES, Source, open_source
 from benchsuite.errors import FileFormatError, UnavailableError, UnknownNameError, UsageError
+from benchsuite.measure.generation import require_context
 from benchsuite.measure.race import NEW_TOKENS, race
 from benchsuite.models import TINY
 from benchsuite.models import models as model_names
@@ -247,7 +250,8 @@ def test_every_engine_gets_the_same_prompts_in_turn_and_a_round_of_warm_up() -> 
                 mark()
             return [[1] * new_tokens]
 
-    *_, lanes = race({"a": Fake("a"), "b": Fake("b")}, vocab_size=100, rounds=3)
+    starts = {name: functools.partial(Fake, name) for name in "ab"}
+    *_, lanes = race(starts, vocab_size=100, rounds=3, missing={})
     assert [name for name, _, _ in calls] == ["a", "a", "b", "b"] * 4
     assert [call[1:] for call in calls if call[0] == "a"] == [call[1:] for call in calls if call[0] == "b"]
     assert {call[2] for call in calls} == {0, NEW_TOKENS}
@@ -268,18 +272,84 @@ def test_the_command_goes_on_without_an_engine_that_is_missing(tmp_path: Path, m
     assert len(lane["prefill_s"]) == 1
 
 
-def test_an_engine_that_turns_out_to_be_unavailable_leaves_the_race_with_its_reason(source: Source) -> None:
-    class Missing:
-        def prefill(self, ids: Sequence[int]) -> None:
-            raise UnavailableError(f"{len(ids)} are too many")
+def test_an_engine_that_fails_leaves_the_race_with_its_reason_and_the_others_go_on(source: Source) -> None:
+    ours = load_engine("native:fp32", source, threads=1)
 
-    engines = {"missing": cast("Engine", Missing()), "ours": load_engine("native:fp32", source, threads=1)}
+    class Failing:
+        """Works `rounds` times; the one without the clock is the first."""
+
+        def __init__(self, error: Exception, rounds: int) -> None:
+            self.errors = [None] * rounds + [error]
+
+        def prefill(self, _: Sequence[int]) -> None:
+            if error := self.errors.pop(0):
+                raise error
+
+        def generate(self, *given: Any) -> list[list[int]]:
+            return ours.generate(*given)
+
+    def not_started() -> Engine:
+        raise FileFormatError("the file is damaged")
+
+    starts = {
+        "ours": lambda: ours,
+        "damaged": not_started,
+        "missing": lambda: cast("Engine", Failing(UnavailableError("too many"), 0)),
+        "faulty": lambda: cast("Engine", Failing(AssertionError(), 0)),
+        "late": lambda: cast("Engine", Failing(RuntimeError("no memory\nmore of it"), 2)),
+    }
     missing: dict[str, str] = {}
-    [lanes] = race(engines, vocab_size=source.vocab_size, rounds=1, prefill_tokens=16, missing=missing)
-    assert list(lanes) == ["ours"]
-    assert missing == {"missing": "16 are too many"}
-    with pytest.raises(UnavailableError, match="too many"):
-        next(race(engines, vocab_size=source.vocab_size, rounds=1, prefill_tokens=16))
+    running = race(starts, vocab_size=source.vocab_size, rounds=2, prefill_tokens=16, missing=missing)
+    assert list(next(running)) == ["ours", "late"]
+    [lanes] = running
+    assert [len(lane.prefill_s) for lane in lanes.values()] == [2]
+    assert missing == {
+        "damaged": "the file is damaged",
+        "missing": "too many",
+        "faulty": "AssertionError",
+        "late": "RuntimeError: no memory",
+    }
+    for wrong in (["damaged"], []):
+        assert not list(race({name: starts[name] for name in wrong}, vocab_size=9, rounds=2, missing={}))
+
+
+def test_a_race_without_any_engine_is_an_error_and_so_is_a_name_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "benchsuite.engines.native", None)
+    result = CliRunner().invoke(command, ["native:fp32", "--model", "random:tiny"])
+    assert isinstance(result.exception, UnavailableError)
+    assert "native:fp32: skipped: torch is not installed" in result.output
+    result = CliRunner().invoke(command, ["nativ:fp32", "--model", "random:tiny"])
+    assert isinstance(result.exception, UnknownNameError)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A model with a context of 24 tokens."""
+    model = tmp_path_factory.mktemp("small") / "model"
+    shutil.copytree(TINY, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"n_positions": 24}))
+    weights = load_file(model / "model.safetensors")
+    weights["transformer.wpe.weight"] = weights["transformer.wpe.weight"][:24].clone()
+    save_file(weights, model / "model.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(model.parent))
+        return open_source(str(model))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_generation_may_fill_the_context_and_its_last_token_is_never_fed(small: Source, name: str) -> None:
+    [tokens] = engine_of(name, small).generate([PROMPT], 20)
+    assert tokens == load_engine("native:fp32", small, threads=1).generate([PROMPT], 20)[0]
+    require_context("small", 24, len(PROMPT), 20)
+    with pytest.raises(UsageError, match="small sees 24 tokens; 21 behind a prompt of 5 want 25: name a model"):
+        require_context("small", 24, len(PROMPT), 21)
+
+
+def test_a_race_in_a_context_that_is_too_short_is_refused_before_any_engine_is_loaded(small: Source) -> None:
+    result = CliRunner().invoke(command, ["native:fp32", "--model", small.name])
+    assert isinstance(result.exception, UsageError)
+    assert "sees 24 tokens; 64 behind a prompt of 32 want 95" in str(result.exception)
 
 
 def test_a_model_that_is_no_gpt2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
