@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
-from benchsuite.errors import FileFormatError, UnavailableError, UsageError
+from benchsuite.errors import FileFormatError, UnavailableError
 
 BLOCK = 32  # weights of a row that share a scale in Q8_0, Q4_0 and Q4_1
 FILE_TYPES = {"F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3}  # enum llama_ftype of llama.h
@@ -78,7 +78,14 @@ class LlamaCppEngine:
             wanted = llama_cpp.llama_context_default_params()
             wanted.n_ctx, wanted.n_seq_max, wanted.n_batch = rows * (length + -length % 256), rows, rows * length
             wanted.n_threads = wanted.n_threads_batch = self.threads
-            self._contexts[rows, length] = llama_cpp.llama_init_from_model(self._model, wanted)
+            made = llama_cpp.llama_init_from_model(self._model, wanted)
+            if not made:
+                most = llama_cpp.llama_max_parallel_sequences()
+                raise UnavailableError(
+                    f"llama.cpp has no context for {rows} sequences of {length} tokens; it takes {most} sequences, and "
+                    "memory for all of them: try a smaller batch"
+                )
+            self._contexts[rows, length] = made
         context = self._contexts[rows, length]
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), False)
         return context
@@ -99,7 +106,7 @@ class LlamaCppEngine:
         finally:
             llama_cpp.llama_batch_free(batch)
         if status:
-            raise UsageError(f"llama.cpp could not evaluate {len(rows)} × {width} tokens (status {status})")
+            raise UnavailableError(f"llama.cpp could not evaluate {len(rows)} × {width} tokens (status {status})")
 
     def _logits(self, context: Any, at: int) -> NDArray[np.float32]:
         found = llama_cpp.llama_get_logits_ith(context, at)

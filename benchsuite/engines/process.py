@@ -17,15 +17,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchsuite.engines import ignore, load_engine
+from benchsuite import errors
+from benchsuite.engines import Engine, ignore, load_engine
 from benchsuite.engines.source import Source, source_of
-from benchsuite.errors import BenchsuiteError, UnavailableError
+from benchsuite.errors import UnavailableError, reason_of
 
 
 class EngineProcess:
     """The engine `name`, loaded elsewhere; the process ends with this object.
 
-    Raises UnavailableError with the engine's own words where it cannot be loaded, and where its process died.
+    What goes wrong there is raised here: errors of ours as they are, a library's as RuntimeError, and UnavailableError
+    where the process died.
     """
 
     def __init__(self, name: str, source: Source, *, threads: int, device: str) -> None:
@@ -41,6 +43,11 @@ class EngineProcess:
         )
         self.close = weakref.finalize(self, _end, self._process)
         self._ask({"name": name, "source": asdict(source), "threads": threads, "device": device})
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is no more: it answers nothing."""
+        return self._process.poll() is not None
 
     def prefill(self, ids: Sequence[int]) -> None:
         """One pass over a prompt, the logits of every position."""
@@ -66,7 +73,7 @@ class EngineProcess:
                 continue
             answer: dict[str, Any] = json.loads(line)
             if "error" in answer:
-                raise UnavailableError(answer["error"])
+                raise getattr(errors, answer["kind"], RuntimeError)(answer["error"])
             return answer
         self._errors.seek(0)
         last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
@@ -86,22 +93,22 @@ def main() -> None:
     """The process: an engine to load, then work until nobody asks any more."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    asked = json.loads(sys.stdin.readline())
-    try:
-        engine = load_engine(
-            asked["name"], source_of(asked["source"]), threads=asked["threads"], device=asked["device"]
-        )
-    except BenchsuiteError as error:
-        print(json.dumps({"error": str(error)}), file=out)
-        return
-    print("{}", file=out)
+    engine: Engine | None = None
     for line in sys.stdin:
-        asked, answer = json.loads(line), {}
-        if "prefill" in asked:
-            engine.prefill(asked["prefill"])
-        else:
-            answer["tokens"] = engine.generate(asked["prompts"], asked["new_tokens"], lambda: print(file=out))
+        asked, answer = json.loads(line), dict[str, Any]()
+        try:
+            if engine is None:
+                given = source_of(asked["source"])
+                engine = load_engine(asked["name"], given, threads=asked["threads"], device=asked["device"])
+            elif "prefill" in asked:
+                engine.prefill(asked["prefill"])
+            else:
+                answer["tokens"] = engine.generate(asked["prompts"], asked["new_tokens"], lambda: print(file=out))
+        except Exception as error:  # a fault of a library is the cell's, and is said there
+            answer = {"error": reason_of(error), "kind": type(error).__name__}
         print(json.dumps(answer), file=out)
+        if engine is None:
+            return
 
 
 if __name__ == "__main__":

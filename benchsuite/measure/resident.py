@@ -47,8 +47,8 @@ class Resident:
         self._held: Any = None
 
     def get(self, key: tuple[str, ...], load: Callable[[], Held]) -> Held:
-        """What `load` gives, from the last call where the key is the same."""
-        if self._key != key:
+        """What `load` gives, from the last call where the key is the same; not an engine whose process has ended."""
+        if self._key != key or getattr(self._held, "ended", False):
             self.drop()
             self._held, self._key = load(), key
         return cast("Held", self._held)

@@ -352,6 +352,13 @@ def test_a_race_in_a_context_that_is_too_short_is_refused_before_any_engine_is_l
     assert "sees 24 tokens; 64 behind a prompt of 32 want 95" in str(result.exception)
 
 
+def test_more_sequences_than_llama_cpp_takes_are_unavailable(source: Source) -> None:
+    engine = engine_of("llama-cpp:F32", source)
+    with pytest.raises(UnavailableError, match="no context for 300 sequences of 7 tokens; it takes 256 sequences"):
+        engine.generate([PROMPT] * 300, 2)
+    assert len(engine.generate([PROMPT], 2)[0]) == 2
+
+
 def test_a_model_that_is_no_gpt2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchsuite.engines.source.GPT2", type("Other", (), {}))
     with pytest.raises(UnavailableError, match="plain weights of a native GPT-2"):

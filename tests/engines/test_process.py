@@ -14,7 +14,8 @@ import pytest
 from benchsuite.engines import ENGINES, load_engine, start_engine
 from benchsuite.engines.process import EngineProcess
 from benchsuite.engines.source import Source, open_source
-from benchsuite.errors import UnavailableError
+from benchsuite.errors import UnavailableError, UsageError
+from benchsuite.measure.resident import Resident
 from benchsuite.models import TINY
 
 PROMPTS = [[1, 2, 3, 4], [5, 6, 7, 8]]
@@ -51,11 +52,29 @@ def test_it_gives_the_same_tokens_and_a_mark_for_each(engine: EngineProcess, sou
     assert len(marks) == 5
 
 
-def test_a_process_that_died_is_named_with_its_last_words(engine: EngineProcess) -> None:
-    with pytest.raises(UnavailableError, match=r"native:fp32 ended with 1: .*IndexError"):
+def test_a_process_that_died_is_named_with_its_last_words_and_a_resident_one_is_loaded_anew(source: Source) -> None:
+    resident = Resident()
+
+    def engine() -> EngineProcess:
+        return resident.get(("native",), lambda: EngineProcess("native:fp32", source, threads=1, device="cpu"))
+
+    first = engine()
+    assert engine() is first
+    first._process.send_signal(signal.SIGINT)
+    with pytest.raises(UnavailableError, match=r"native:fp32 ended with -2: KeyboardInterrupt"):
+        first.prefill(PROMPTS[0])
+    with pytest.raises(UnavailableError, match=r"native:fp32 ended with -2"):
+        first.prefill(PROMPTS[0])
+    engine().prefill(PROMPTS[0])
+    resident.drop()
+
+
+def test_what_goes_wrong_there_is_raised_here_and_the_process_works_on(engine: EngineProcess) -> None:
+    with pytest.raises(RuntimeError, match="IndexError: index out of range"):
         engine.prefill([10**6])
-    with pytest.raises(UnavailableError, match=r"native:fp32 ended with 1"):
-        engine.prefill(PROMPTS[0])
+    with pytest.raises(UsageError, match="do not fit the model's context"):
+        engine.generate(PROMPTS, 10_000)
+    assert len(engine.generate(PROMPTS, 3)) == 2
 
 
 def test_what_cannot_be_loaded_there_is_said_here(source: Source) -> None:
