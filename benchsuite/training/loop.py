@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ExportableState, ProgressCallback
 
+from benchsuite.compiler import require_compiler
 from benchsuite.device import resolve_device
 from benchsuite.errors import DataError, NumericalError, UnavailableError, UsageError
 from benchsuite.quant.apply import size_bytes
@@ -113,7 +114,7 @@ def is_main_process() -> bool:
 def require_runnable(settings: Settings) -> None:
     """Refuse, before a directory is claimed, what cannot be run here.
 
-    UnavailableError with the line that installs it, where the loop or a tracker needs a library that is not here;
+    UnavailableError with the line that installs it, where the loop, a tracker or compiling needs what is not here;
     UsageError for a device, an autocast or a precision to train under that cannot be.
     """
     if importlib.util.find_spec("accelerate") is None:
@@ -125,6 +126,8 @@ def require_runnable(settings: Settings) -> None:
         raise UsageError("autocast in fp16 scales the loss, which needs CUDA; on the CPU use bf16")
     if settings.qat:
         grid_of(settings.qat)
+    if settings.compile:
+        require_compiler(device)
 
 
 def _arguments(settings: Settings, directory: Path, *, steps_in_epoch: int) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from benchsuite.compiler import require_compiler
 from benchsuite.device import synchronize
 from benchsuite.errors import NumericalError, UnavailableError, UsageError
 from benchsuite.measure.cell import speeds
@@ -80,6 +81,8 @@ class Work:
         attention = 12 * config.num_hidden_layers * config.hidden_size * step.sequence_length
         self.flop = step.tokens * (6 * weights + attention)
         self.peak_flop_per_s = peak_flop_per_s(self.device, step.precision)
+        if step.compiled:
+            require_compiler(step.device)
         self._module: Any = torch.compile(module) if step.compiled else module
         self._optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, fused=True)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=step.precision == "fp16")

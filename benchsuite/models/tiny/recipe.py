@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
+from benchsuite.compiler import require_compiler
 from benchsuite.errors import BenchsuiteError
 from benchsuite.files import atomic_write, write_json
 from benchsuite.models.gpt2 import GPT2, GPT2Config, random_state
@@ -58,6 +59,8 @@ def train(recipe: Recipe, rows: np.ndarray, directory: Path, *, device: torch.de
     model = GPT2(SHAPE, attention="eager" if device.type == "cpu" else "sdpa").to(device)
     model.load_state_dict(_initial_state(recipe.seed))
     optimizers = _optimizers(model, recipe)
+    if compiled:
+        require_compiler(str(device))
     loss_of: Callable[[GPT2, Tensor], Tensor] = torch.compile(_loss) if compiled else _loss
     start = first = checkpoints.restore(directory, recipe, model, optimizers)
     began = told = time.monotonic()
