@@ -178,7 +178,10 @@ def _described(found: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The precision and the modules that a `quantization_config` names; FileFormatError where it cannot be right."""
     version, precision, modules = (found.get(key) for key in ("version", "precision", "modules"))
     if version != VERSION:
-        raise FileFormatError(f"quantization_config has version {version!r}; this benchsuite reads version {VERSION}")
+        raise FileFormatError(
+            f"quantization_config has version {version!r}; this benchsuite reads version {VERSION}; quantize the model "
+            "again"
+        )
     if not isinstance(precision, str):
         raise FileFormatError(f"quantization_config: precision is {precision!r}, not a name")
     if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
