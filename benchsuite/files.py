@@ -98,6 +98,11 @@ def writable_directory(path: str, option: str) -> Path:
     return folder
 
 
+def at_home(name: str) -> Path:
+    """The path that a user names, `~` and `~somebody` understood; that of nobody is left as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises for nobody
+
+
 def file_name(text: str) -> str:
     """Any text as the name of a file that every system takes; one that is too long ends in a fingerprint.
 

@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         """Register a function for all names that fully match `pattern`; `examples` are listed and matched by globs."""
 
         def add(make: Callable[[re.Match[str]], T]) -> Callable[[re.Match[str]], T]:
-            self._families.append((re.compile(pattern), make))
+            self._families.append((re.compile(pattern, re.DOTALL), make))  # a directory may be called anything
             self._listed.update(dict.fromkeys(examples))
             return make
 

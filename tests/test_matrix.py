@@ -82,6 +82,8 @@ def test_a_directory_is_called_by_its_own_name(tmp_path: Path) -> None:
     [
         ({"model": ["tny"]}, "unknown model 'tny'; did you mean 'tiny'"),
         ({"model": ["./nowhere"]}, "no such directory"),
+        ({"model": ["~nobody-of-that-name/x/"]}, "no such directory"),
+        ({"model": ["./a\nb c/"]}, "no such directory"),
         ({"precision": ["absmx8"]}, "unknown precision 'absmx8'; did you mean 'absmax8"),
         ({"precision": ["zzz*"]}, "unknown precision"),
         ({"dataset": ["pros"]}, "did you mean 'prose'"),

@@ -33,6 +33,7 @@ from benchsuite.data.examples import (
     take,
 )
 from benchsuite.errors import DataError, FileFormatError, UnavailableError, UnknownNameError, UsageError
+from benchsuite.files import at_home
 
 SHOTS = 5
 SUFFIXES = (".txt", ".jsonl", ".json", ".parquet")
@@ -75,7 +76,7 @@ def _task_of(name: str, task: str | None) -> str:
 
 @datasets.family(_QUALIFIED.pattern)
 def _own(match: re.Match[str]) -> Source:
-    return source(Path(match[2]).expanduser(), cast("Task", match[1]))
+    return source(at_home(match[2]), cast("Task", match[1]))
 
 
 def task_of_rows(path: Path, tasks: Sequence[Task]) -> Task:

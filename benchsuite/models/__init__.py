@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchsuite.errors import UnknownNameError, UsageError
+from benchsuite.files import at_home
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _random(match: re.Match[str]) -> ModelSource:
 
 @models.family(r"\.{1,2}|(?:\.{0,2}|~)/.*|.*/")
 def _directory(match: re.Match[str]) -> ModelSource:
-    path = Path(os.path.realpath(Path(match[0]).expanduser()))
+    path = Path(os.path.realpath(at_home(match[0])))
     if not path.is_dir():
         raise UsageError(f"model {match[0]!r}: no such directory; name one in Hugging Face layout, or a hub id")
 
