@@ -60,10 +60,11 @@ def test_a_process_that_died_is_named_with_its_last_words_and_a_resident_one_is_
 
     first = engine()
     assert engine() is first
-    first._process.send_signal(signal.SIGINT)
-    with pytest.raises(UnavailableError, match=r"native:fp32 ended with -2: KeyboardInterrupt"):
+    assert first._process.stdin is not None
+    first._process.stdin.write("no JSON\n")
+    with pytest.raises(UnavailableError, match=r"native:fp32 ended with 1: json.decoder.JSONDecodeError"):
         first.prefill(PROMPTS[0])
-    with pytest.raises(UnavailableError, match=r"native:fp32 ended with -2"):
+    with pytest.raises(UnavailableError, match=r"native:fp32 ended with 1"):
         first.prefill(PROMPTS[0])
     engine().prefill(PROMPTS[0])
     resident.drop()
