@@ -27,8 +27,14 @@ if TYPE_CHECKING:
     from benchsuite.engines.source import Source
 
 # glibc keeps freed memory by habits that depend on the timing of threads: the peak of one work varies by a tenth. Held
-# to one heap and to fixed thresholds it gives freed tensors back at once, and the peak is what was in use
-_FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
+# to one heap and to fixed thresholds it gives freed tensors back at once, and the peak is what was in use. The order in
+# which Python walks sets of names, another in each process, moves it by half a percent
+_FRUGAL = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "MALLOC_TRIM_THRESHOLD_": "262144",
+    "PYTHONHASHSEED": "0",
+}
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
