@@ -118,11 +118,13 @@ def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., N
     height, columns = rows.shape
     packed = torch.empty(height, packed_width(columns, bits), dtype=torch.uint8, device=rows.device)
     for run in chunks(height, columns):
-        codes = torch.empty(rows[run].shape, dtype=torch.int8, device=rows.device)  # no fast path leads to uint8
+        held = packed[run] if bits == 8 else torch.empty(rows[run].shape, dtype=torch.uint8, device=rows.device)
+        codes = held.view(torch.int8)  # no fast path leads to uint8
         for (part, groups), (out, _) in zip(grouped(rows[run], group), grouped(codes, group), strict=True):
             mine = (p if group == "tensor" else p[run, groups] for p in parameters)
             encode(out, part.float(), *(p.unsqueeze(-1) for p in mine))
-        packed[run] = pack(codes.view(torch.uint8), bits)
+        if bits != 8:
+            packed[run] = pack(held, bits)
     return packed
 
 
