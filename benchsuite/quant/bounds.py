@@ -49,8 +49,9 @@ def zero_point_bound(low: Tensor, high: Tensor, levels: int) -> Tensor:
     to which each number is rounded three times: by u relative, or a subnormal product by 2**-150, no more than u ·
     2**-126. Where r >= 2**-126 therefore r <= t <= r (1 + 14 u). Let s = max(cut(t), 2**-126) or, where rint(fl(high /
     s)) - rint(fl(low / s)) < levels, the next smaller number of 16 bits that is not below 2**-126; so s <= R (1 + 14
-    u), R = max(r, 2**-126). With x = fl(w / s), z = -rint(fl(low / s)) the code is c = min(rint(x) + z, levels), not
-    below 0, because rounding is monotone. If c = rint(x) + z, then |x - (c - z)| <= 1/2.
+    u), R = max(r, 2**-126). With x = fl(w / s), z = -rint(fl(low / s)) the code is c = min(rint(x + z), levels), the
+    sum rounded once and not below 0: rounding is monotone, and fl(low / s) + z, at most 1/2 from 0, goes to 0, which is
+    even. If c = rint(x + z), then |x - (c - z)| <= 1/2.
     Otherwise 0 < x - (c - z) <= fl(high / s) - levels - rint(fl(low / s)) <= (high - low) / s - levels + 1/2 + 2**-16,
     the last term for two quotients of at most 2**8 rounded to float32. Where s >= cut(t), (high - low) / s <= levels (1
     + 2**-15 + 2**-23); where s was made smaller, the quotients were at most levels + 2**-16 apart before, and 2**-15 of

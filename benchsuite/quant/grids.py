@@ -118,8 +118,13 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        scale, zero_point = self.parameters(*ranges(weight, self.group))
-        codes = encode_rows(weight, self.group, self.bits, self._encode, scale, zero_point)
+        low, high = ranges(weight, self.group)
+        scale, zero_point = self.parameters(low, high)
+        shifted = zero_point + _TO_INTEGER
+        # a group in some hundred has a code beyond the largest; with a scale per row nearly every weight has such rows
+        fits = self.group == "tensor" and bool((high / scale).add_(shifted) <= self.levels + _TO_INTEGER)
+        encode = self._encode_fitting if fits else self._encode
+        codes = encode_rows(weight, self.group, self.bits, encode, scale, shifted)
         return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +136,7 @@ class ZeroPoint:
         low, high = low.clamp(max=0), high.clamp(min=0)
         scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
         zero_point = (low / scale).round_().neg_()
-        unused = (high / scale).round_().add_(zero_point) < self.levels
+        unused = (high / scale).add_(zero_point + _TO_INTEGER) < self.levels + _TO_INTEGER  # as `_encode` rounds
         if unused.any():  # rare but for groups of zeros: both ends are rounded towards zero
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
             scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)
@@ -143,10 +148,13 @@ class ZeroPoint:
         """A step's share of the range, and a little more: rounded, the scale is to be no less before it is cut."""
         return (1 + 2.0**-21) / self.levels
 
-    def _encode(self, out: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor) -> None:
-        largest = zero_point.neg().add_(self.levels + _TO_INTEGER)  # of a group in some hundred a code lies beyond
-        out.copy_(_nearest(x, scale).clamp_(max=largest).view(torch.int32))
-        out.add_(zero_point.to(torch.uint8).view(torch.int8))
+    def _encode(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor) -> None:
+        """Write codes; `shifted` is the zero point with `_TO_INTEGER` added, which rounds."""
+        out.copy_(x.div(scale).add_(shifted).clamp_(max=self.levels + _TO_INTEGER).view(torch.int32))
+
+    def _encode_fitting(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor) -> None:
+        """The same where no code lies beyond the largest: where that of the largest weight does not, none does."""
+        out.copy_(x.div(scale).add_(shifted).view(torch.int32))
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""
@@ -165,7 +173,7 @@ class ZeroPoint:
         return elementwise_bound(bound, weight, self.group, dtype)
 
 
-def _nearest(x: Tensor, scale: Tensor, offset: int = 0) -> Tensor:
+def _nearest(x: Tensor, scale: Tensor, offset: int) -> Tensor:
     """The integer nearest to x / scale, ties to even, plus an even `offset` and `_TO_INTEGER`: float32."""
     return torch.addcdiv(torch.full(x.shape[-1:], _TO_INTEGER + offset, device=x.device), x, scale)
 
