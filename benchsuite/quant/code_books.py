@@ -17,7 +17,7 @@ from torch import Tensor
 from benchsuite.errors import QuantizationError
 from benchsuite.quant.bounds import code_book_bound, dynamic_scale_bound, mean_scale
 from benchsuite.quant.grids import Packed
-from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, magnitudes
+from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, magnitude, magnitudes
 
 Book = Literal["nf4", "fp4"]
 # fmt: off
@@ -71,8 +71,7 @@ class CodeBook:
             ranks = torch.bucketize(x, midpoints, out_int32=True)
             out.copy_(ranks if self.book == "nf4" else order[ranks])
 
-        absmax = magnitudes(weight, self.block)
-        codes = encode_rows(weight, self.block, 4, encode, absmax)
+        codes, (absmax,) = encode_rows(weight, self.block, 4, magnitude, lambda absmax: (absmax,), encode)
         return {"codes": codes, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:

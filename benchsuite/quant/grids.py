@@ -22,6 +22,8 @@ from benchsuite.quant.groups import (
     decode_rows,
     elementwise_bound,
     encode_rows,
+    ends,
+    magnitude,
     magnitudes,
     ranges,
 )
@@ -75,9 +77,11 @@ class Absmax:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
-        scale = bounds.cut(magnitudes(weight, self.group) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE)
-        codes = encode_rows(weight, self.group, self.bits, self._encode, scale)
+        codes, (scale,) = encode_rows(weight, self.group, self.bits, magnitude, self._fit, self._encode)
         return {"codes": codes.view(torch.int8) if self.bits == 8 else codes, "scale": scale}
+
+    def _fit(self, absmax: Tensor) -> tuple[Tensor]:
+        return (bounds.cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
 
     def _encode(self, out: Tensor, x: Tensor, scale: Tensor) -> None:
         out.copy_(_nearest(x, scale, self.offset).view(torch.int32))
@@ -118,14 +122,8 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        low, high = ranges(weight, self.group)
-        scale, zero_point = self.parameters(low, high)
-        shifted = zero_point + _TO_INTEGER
-        # a group in some hundred has a code beyond the largest; with a scale per row nearly every weight has such rows
-        fits = self.group == "tensor" and bool((high / scale).add_(shifted) <= self.levels + _TO_INTEGER)
-        encode = self._encode_fitting if fits else self._encode
-        codes = encode_rows(weight, self.group, self.bits, encode, scale, shifted)
-        return {"codes": codes, "scale": scale, "zero_point": zero_point.to(torch.uint8)}
+        codes, (scale, shifted, _) = encode_rows(weight, self.group, self.bits, ends, self._fit, self._encode)
+        return {"codes": codes, "scale": scale, "zero_point": (shifted - _TO_INTEGER).to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Scales and zero points (both float32) of groups with smallest and largest weight `low` and `high`.
@@ -133,28 +131,32 @@ class ZeroPoint:
         The scale is such that the codes 0 and 2**bits - 1 are both used, unless it is the smallest there is; proofs in
         `bounds.zero_point_bound`.
         """
+        scale, shifted, _ = self._fit(low, high)
+        return scale, shifted - _TO_INTEGER
+
+    def _fit(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale, zero point and the code of the largest weight before it is clamped, both with `_TO_INTEGER` added."""
         low, high = low.clamp(max=0), high.clamp(min=0)
         scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
-        zero_point = (low / scale).round_().neg_()
-        unused = (high / scale).add_(zero_point + _TO_INTEGER) < self.levels + _TO_INTEGER  # as `_encode` rounds
+        shifted, last = _end_codes(low, high, scale)
+        unused = last < self.levels + _TO_INTEGER
         if unused.any():  # rare but for groups of zeros: both ends are rounded towards zero
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
             scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)
-            zero_point = (low / scale).round_().neg_()
-        return scale, zero_point
+            shifted, last = _end_codes(low, high, scale)
+        return scale, shifted, last
 
     @property
     def _unit(self) -> float:
         """A step's share of the range, and a little more: rounded, the scale is to be no less before it is cut."""
         return (1 + 2.0**-21) / self.levels
 
-    def _encode(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor) -> None:
-        """Write codes; `shifted` is the zero point with `_TO_INTEGER` added, which rounds."""
-        out.copy_(x.div(scale).add_(shifted).clamp_(max=self.levels + _TO_INTEGER).view(torch.int32))
-
-    def _encode_fitting(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor) -> None:
-        """The same where no code lies beyond the largest: where that of the largest weight does not, none does."""
-        out.copy_(x.div(scale).add_(shifted).view(torch.int32))
+    def _encode(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor, last: Tensor) -> None:
+        codes = x.div(scale).add_(shifted)
+        # a group in some hundred has a code beyond the largest; among those of a run of rows there nearly always is one
+        if self.group != "tensor" or last > self.levels + _TO_INTEGER:
+            codes.clamp_(max=self.levels + _TO_INTEGER)
+        out.copy_(codes.view(torch.int32))
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""
@@ -176,6 +178,12 @@ class ZeroPoint:
 def _nearest(x: Tensor, scale: Tensor, offset: int) -> Tensor:
     """The integer nearest to x / scale, ties to even, plus an even `offset` and `_TO_INTEGER`: float32."""
     return torch.addcdiv(torch.full(x.shape[-1:], _TO_INTEGER + offset, device=x.device), x, scale)
+
+
+def _end_codes(low: Tensor, high: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The codes of zero and of `high` where that of `low` is 0, with `_TO_INTEGER` added: rounded to integers."""
+    shifted = (low / scale).neg_().add_(_TO_INTEGER)
+    return shifted, (high / scale).add_(shifted)
 
 
 def _check_bits(bits: int) -> None:

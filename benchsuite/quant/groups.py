@@ -68,10 +68,24 @@ def grouped(x: Tensor, group: Group) -> Iterator[tuple[Tensor, slice]]:
         yield x[:, whole * group :].unsqueeze(1), slice(whole, whole + 1)
 
 
+# The extremes of float groups (..., n), each (...). Those of extremes are those of the whole.
+Measure = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def magnitude(x: Tensor) -> tuple[Tensor]:
+    """The largest magnitude."""
+    return (x.abs().amax(-1),)
+
+
+def ends(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value."""
+    return x.amin(-1), x.amax(-1)
+
+
 def magnitudes(weight: Tensor, group: Group) -> Tensor:
     """Largest magnitude of every group, float32, (1, 1), (R, 1) or (R, G); refuses what `ranges` refuses."""
-    low, high = ranges(weight, group)  # two goes of reading cost no more than a copy without signs
-    return torch.maximum(low.abs(), high.abs())
+    (absmax,) = _extremes(weight, group, magnitude)
+    return absmax
 
 
 def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
@@ -79,21 +93,27 @@ def ranges(weight: Tensor, group: Group) -> tuple[Tensor, Tensor]:
 
     QuantizationError where a weight is NaN or infinite; 0 for groups of an empty tensor.
     """
+    low, high = _extremes(weight, group, ends)
+    return low, high
+
+
+def _extremes(weight: Tensor, group: Group, measure: Measure) -> list[Tensor]:
     rows = as_rows(weight)
     height, columns = rows.shape
     if rows.numel() == 0:
-        low = high = torch.zeros(scale_shape(height, columns, group), device=rows.device)
-    elif group == "tensor":
-        low, high = (end.view(1, 1) for end in rows.aminmax())  # slow along a dimension
+        return list(measure(torch.zeros(*scale_shape(height, columns, group), 1, device=rows.device)))
+    if group == "tensor":
+        found = list(measure(torch.stack(rows.aminmax()).view(1, 1, 2)))  # one go of reading, slow along a dimension
     else:
-        joined = []
-        for part, _ in grouped(rows, group):  # a run of rows is in the cache when the second end is looked for
-            runs = [part[run] for run in chunks(part.shape[0], part.shape[1:].numel())]
-            ends = [(run.amin(-1), run.amax(-1)) for run in runs]
-            joined.append([torch.cat(end) for end in zip(*ends, strict=True)])
-        low, high = (torch.cat(end, 1) for end in zip(*joined, strict=True))
-    require_finite(weight, low, high)
-    return low.float(), high.float()
+        found = _joined([measure(part) for part, _ in grouped(rows[run], group)] for run in chunks(height, columns))
+    require_finite(weight, *found)
+    return [values.float() for values in found]
+
+
+def _joined(runs: Iterable[list[tuple[Tensor, ...]]]) -> list[Tensor]:
+    """Tensors (R, G) from those of runs of rows, (r, g) for each of their parts."""
+    rows = [[torch.cat(parts, 1) for parts in zip(*run, strict=True)] for run in runs]
+    return [torch.cat(values) for values in zip(*rows, strict=True)]
 
 
 def require_finite(weight: Tensor, *statistics: Tensor) -> None:
@@ -108,24 +128,42 @@ def require_finite(weight: Tensor, *statistics: Tensor) -> None:
     )
 
 
-def encode_rows(weight: Tensor, group: Group, bits: int, encode: Callable[..., None], *parameters: Tensor) -> Tensor:
-    """Packed codes uint8 of a weight (..., C), made in runs of rows that fit the cache.
+def encode_rows(
+    weight: Tensor,
+    group: Group,
+    bits: int,
+    measure: Measure,
+    fit: Callable[..., tuple[Tensor, ...]],
+    encode: Callable[..., None],
+) -> tuple[Tensor, list[Tensor]]:
+    """Packed codes uint8 of a weight (..., C) and the parameters of its groups, each (1, 1), (R, 1) or (R, G).
 
-    `encode(out, x, *parameters)` writes codes to int8 `out` for float32 weights `x`, which it leaves as they are, and
-    the parameters of their groups.
+    A run of rows is measured and encoded while it is in the cache. `fit` makes parameters, tensors of one shape, from
+    what `measure` found of groups; those of a group with NaN or infinity must not all be finite, which is refused with
+    QuantizationError. `encode(out, x, *parameters)` writes codes to int8 `out` for float32 weights `x`, which it
+    leaves as they are.
     """
     rows = as_rows(weight)
     height, columns = rows.shape
     packed = torch.empty(height, packed_width(columns, bits), dtype=torch.uint8, device=rows.device)
+    shared = fit(*_extremes(weight, group, measure)) if group == "tensor" or rows.numel() == 0 else None
+    fitted: list[list[tuple[Tensor, ...]]] = []
     for run in chunks(height, columns):
-        held = packed[run] if bits == 8 else torch.empty(rows[run].shape, dtype=torch.uint8, device=rows.device)
+        x = rows[run].float()
+        held = packed[run] if bits == 8 else torch.empty(x.shape, dtype=torch.uint8, device=x.device)
         codes = held.view(torch.int8)  # no fast path leads to uint8
-        for (part, groups), (out, _) in zip(grouped(rows[run], group), grouped(codes, group), strict=True):
-            mine = (p if group == "tensor" else p[run, groups] for p in parameters)
-            encode(out, part.float(), *(p.unsqueeze(-1) for p in mine))
+        fitted.append([])
+        for (part, _), (out, _) in zip(grouped(x, group), grouped(codes, group), strict=True):
+            parameters = shared or fit(*measure(part))
+            encode(out, part, *(p.unsqueeze(-1) for p in parameters))
+            fitted[-1].append(parameters)
         if bits != 8:
             packed[run] = pack(held, bits)
-    return packed
+    if shared is not None:
+        return packed, list(shared)
+    joined = _joined(fitted)
+    require_finite(weight, *joined)
+    return packed, joined
 
 
 def decode_rows(
