@@ -139,8 +139,8 @@ class ZeroPoint:
         low, high = low.clamp(max=0), high.clamp(min=0)
         scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
         shifted, last = _end_codes(low, high, scale)
-        unused = last < self.levels + _TO_INTEGER
-        if unused.any():  # rare but for groups of zeros: both ends are rounded towards zero
+        if last.numel() and last.amin() < self._last:  # rare but for groups of zeros: both ends round towards zero
+            unused = last < self._last
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
             scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)
             shifted, last = _end_codes(low, high, scale)
@@ -151,12 +151,20 @@ class ZeroPoint:
         """A step's share of the range, and a little more: rounded, the scale is to be no less before it is cut."""
         return (1 + 2.0**-21) / self.levels
 
+    @property
+    def _last(self) -> float:
+        """The largest code with `_TO_INTEGER` added."""
+        return self.levels + _TO_INTEGER
+
     def _encode(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor, last: Tensor) -> None:
         codes = x.div(scale).add_(shifted)
-        # a group in some hundred has a code beyond the largest; among those of a run of rows there nearly always is one
-        if self.group != "tensor" or last > self.levels + _TO_INTEGER:
-            codes.clamp_(max=self.levels + _TO_INTEGER)
+        # a group in some hundred has a code one beyond the largest, and among those of a run of rows nearly always one
+        beyond = self.group != "tensor" or bool(last > self._last)
+        if beyond and self.bits == 8:
+            codes.clamp_(max=self._last)
         out.copy_(codes.view(torch.int32))
+        if beyond and self.bits != 8:  # a byte holds it
+            out.clamp_(max=self.levels)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""
@@ -182,7 +190,7 @@ def _nearest(x: Tensor, scale: Tensor, offset: int) -> Tensor:
 
 def _end_codes(low: Tensor, high: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """The codes of zero and of `high` where that of `low` is 0, with `_TO_INTEGER` added: rounded to integers."""
-    shifted = (low / scale).neg_().add_(_TO_INTEGER)
+    shifted = _TO_INTEGER - low / scale
     return shifted, (high / scale).add_(shifted)
 
 

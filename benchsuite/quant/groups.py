@@ -17,7 +17,7 @@ Group = Literal["tensor", "row"] | int
 
 # Work goes through the weight in runs of rows of about this many elements: small enough for the caches of two cores,
 # large enough that starting an operation on both costs little.
-_CHUNK_ELEMENTS = 3 << 18
+_CHUNK_ELEMENTS = 1 << 20
 
 
 def check_group(group: Group) -> None:
@@ -51,8 +51,9 @@ def scale_shape(rows: int, columns: int, group: Group) -> tuple[int, int]:
 
 
 def chunks(rows: int, columns: int) -> Iterable[slice]:
-    """Runs of rows that fit the cache."""
-    step = max(1, _CHUNK_ELEMENTS // max(columns, 1))
+    """Runs of rows that fit the cache, of about equal length."""
+    count = max(1, -(-rows * columns // _CHUNK_ELEMENTS))
+    step = max(1, -(-rows // count))
     return () if columns == 0 else (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
@@ -72,14 +73,15 @@ def grouped(x: Tensor, group: Group) -> Iterator[tuple[Tensor, slice]]:
 Measure = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def magnitude(x: Tensor) -> tuple[Tensor]:
-    """The largest magnitude."""
-    return (x.abs().amax(-1),)
-
-
 def ends(x: Tensor) -> tuple[Tensor, Tensor]:
     """The smallest and the largest value."""
     return x.amin(-1), x.amax(-1)
+
+
+def magnitude(x: Tensor) -> tuple[Tensor]:
+    """The largest magnitude."""
+    low, high = ends(x)  # two goes of reading cost less than a copy without signs
+    return (torch.maximum(low.abs_(), high.abs_()),)
 
 
 def magnitudes(weight: Tensor, group: Group) -> Tensor:
@@ -158,7 +160,7 @@ def encode_rows(
             encode(out, part, *(p.unsqueeze(-1) for p in parameters))
             fitted[-1].append(parameters)
         if bits != 8:
-            packed[run] = pack(held, bits)
+            pack(held, bits, packed[run])
     if shared is not None:
         return packed, list(shared)
     joined = _joined(fitted)

@@ -20,24 +20,30 @@ def packed_width(columns: int, bits: int) -> int:
     return -(-columns // _RUNS[bits]) * _BYTES[bits]
 
 
-def pack(codes: Tensor, bits: int) -> Tensor:
-    """Pack codes (R, C) of uint8, each below 2**bits, into uint8 (R, packed_width(C, bits)).
+def pack(codes: Tensor, bits: int, out: Tensor | None = None) -> Tensor:
+    """Pack codes (R, C) of uint8, each below 2**bits, into uint8 (R, packed_width(C, bits)), contiguous `out` if given.
 
     4 bits: byte j holds code j in the low nibble and code W + j in the high one. 3 bits: codes of run i + 4 stand above
     those of run i, 6 bits together; byte i·W + j, i of 0 to 2, holds them for run i, and above them two bits of those
     of run 3, the lowest two with run 0. Padding codes are 0.
     """
-    if bits == 8:
-        return codes
     rows, columns = codes.shape
+    width = packed_width(columns, bits)
+    if out is None:
+        out = torch.empty(rows, width, dtype=torch.uint8, device=codes.device)
+    if bits == 8:
+        return out.copy_(codes)
     if short := -columns % _RUNS[bits]:
         codes = torch.nn.functional.pad(codes, (0, short))
-    width = packed_width(columns, bits)
-    low, high = codes.reshape(rows, 2, _RUNS[bits] // 2, width // _BYTES[bits]).unbind(1)
-    packed = torch.add(low, high, alpha=1 << bits)  # (R, 1 or 4, W)
-    if bits == 3:
-        packed = torch.add(packed[:, :3], packed[:, 3:] >> _shifts(codes.device), alpha=1 << 6)  # bits above 8 are lost
-    return packed.view(rows, width)
+    places = width // _BYTES[bits]  # W
+    low, high = codes.view(rows, 2, _RUNS[bits] // 2, places).unbind(1)
+    joined = out.view(rows, _BYTES[bits], places)
+    if bits == 4:
+        return torch.add(low, high, alpha=1 << 4, out=joined).view(rows, width)
+    pairs = torch.add(low, high, alpha=1 << 3)  # (R, 4, W)
+    shifts = torch.tensor([[64], [16], [4]], dtype=torch.uint8, device=codes.device)
+    upper = (pairs[:, 3:] * shifts).bitwise_and_(0xC0)  # (R, 3, W); bits above 8 are lost
+    return torch.add(pairs[:, :3], upper, out=joined).view(rows, width)
 
 
 def pack_neighbours(codes: Tensor) -> Tensor:
