@@ -3,7 +3,8 @@
     python tests/quant/race.py                              grids on the linear weights of random:gpt2
     python tests/quant/race.py --precision gptq4-g128       a whole precision, once (GPTQ takes minutes)
 
-One pass is `weight.clone()` and `weight.abs().amax(1)` for every linear weight. Seconds are the median of the rounds.
+One pass is `weight.clone()` and `weight.abs().amax(1)` for every linear weight, timed anew before each grid, because a
+shared machine's memory changes its pace within a second. Times and ratios are medians of the rounds.
 """
 
 from __future__ import annotations
@@ -64,22 +65,25 @@ def main() -> None:
         print(covered.calibration)
         return
     weights = [linear.weight.detach() for linear in linears_to_quantize(model.module).values()]
-    runs: dict[str, Callable[[Tensor], object]] = {"one pass": one_pass}
+    runs: dict[str, Callable[[Tensor], object]] = {}
     runs |= {name: precisions[name].form().grid.quantize for name in NAMES}  # type: ignore[attr-defined]
     runs |= {f"bitsandbytes {book}": partial(bitsandbytes, book) for book in ("nf4", "fp4")}
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}  # of one pass, and of the grid
     with bar("quantizing") as step:
         for turn in range(asked.rounds + 1):
             for name, run in runs.items():
-                taken = seconds(run, weights)
+                pair = seconds(one_pass, weights), seconds(run, weights)
                 if turn:  # the first one warms up
-                    found[name].append(taken)
+                    found[name].append(pair)
             step(turn, asked.rounds)
     print(f"{sum(weight.numel() for weight in weights):,} weights, {torch.get_num_threads()} threads")
-    base = statistics.median(found["one pass"])
     print("| | ms | of one pass |\n| --- | ---: | ---: |")
-    for name, taken in found.items():
-        print(f"| {name} | {1000 * statistics.median(taken):.0f} | {statistics.median(taken) / base:.2f} |")
+    print(
+        f"| one pass | {1000 * statistics.median(base for pairs in found.values() for base, _ in pairs):.0f} | 1.00 |"
+    )
+    for name, pairs in found.items():
+        ms = 1000 * statistics.median(taken for _, taken in pairs)
+        print(f"| {name} | {ms:.0f} | {statistics.median(taken / base for base, taken in pairs):.2f} |")
 
 
 if __name__ == "__main__":
