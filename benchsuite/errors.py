@@ -30,6 +30,11 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def last_line(text: str, otherwise: str = "no message") -> str:
+    """The last line of what a process said; `otherwise` where it said nothing."""
+    return (text.strip().splitlines() or [otherwise])[-1]
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, in a line: our own words as they are, a library's behind the kind of its error."""
     return (

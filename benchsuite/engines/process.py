@@ -20,7 +20,7 @@ from typing import Any
 from benchsuite import errors
 from benchsuite.engines import Engine, ignore, load_engine
 from benchsuite.engines.source import Source, source_of
-from benchsuite.errors import UnavailableError, reason_of
+from benchsuite.errors import UnavailableError, last_line, reason_of
 
 
 class EngineProcess:
@@ -76,7 +76,7 @@ class EngineProcess:
                 raise getattr(errors, answer["kind"], RuntimeError)(answer["error"])
             return answer
         self._errors.seek(0)
-        last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
+        last = last_line(self._errors.read())
         raise UnavailableError(f"the process of {self._name} ended with {self._process.wait()}: {last}")
 
 

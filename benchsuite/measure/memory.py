@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchsuite.errors import BenchsuiteError, UnavailableError, UnknownNameError
+from benchsuite.errors import BenchsuiteError, UnavailableError, UnknownNameError, last_line
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, prompts_of, time_generation
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def answer_of_fresh_process(module: str, asked: Mapping[str, Any]) -> dict[str, 
         check=False,
     )
     if finished.returncode:
-        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        last = last_line(finished.stderr)
         raise UnavailableError(f"the process that measures memory ended with {finished.returncode}: {last}")
     answer: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return answer

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchsuite.errors import FileFormatError, UsageError
+from benchsuite.errors import FileFormatError, UsageError, last_line
 from benchsuite.files import writable_directory
 from benchsuite.record import Record
 from benchsuite.verdicts import worktrees
@@ -61,7 +61,7 @@ class Side:
         except OSError as error:
             raise UsageError(f"{self.python} cannot be run: {error.strerror}; name a Python interpreter") from error
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            last = last_line(done.stderr)
             raise UsageError(f"{self.python} is no Python that works: {last}")
         origins: dict[str, str] = json.loads(done.stdout)
         return origins

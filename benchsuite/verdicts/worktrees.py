@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchsuite.errors import OutputError, UsageError
+from benchsuite.errors import OutputError, UsageError, last_line
 
 # What git tells its hooks about the repository that it works on; a worktree is another one.
 _OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
@@ -82,7 +82,7 @@ def _git(*arguments: str, more: Mapping[str, str] | None = None) -> str:
     except FileNotFoundError as error:
         raise _GitError("git is not installed") from error
     if done.returncode:
-        raise _GitError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"git {arguments[0]} failed")
+        raise _GitError(last_line(done.stderr, f"git {arguments[0]} failed"))
     return done.stdout.strip()
 
 
