@@ -37,9 +37,9 @@ def last_line(text: str, otherwise: str = "no message") -> str:
 
 def reason_of(error: Exception) -> str:
     """What went wrong, in a line: our own words as they are, a library's behind the kind of its error."""
-    return (
-        str(error) if isinstance(error, BenchsuiteError) else traceback.format_exception_only(error)[0].splitlines()[0]
-    )
+    if isinstance(error, BenchsuiteError):
+        return str(error)
+    return traceback.format_exception_only(error)[0].splitlines()[0]
 
 
 class UsageError(BenchsuiteError):

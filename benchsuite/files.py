@@ -110,9 +110,9 @@ def file_name(text: str) -> str:
     'openai-community%2Fgpt2 at 8 bits'
     """
     name = quote(text, safe=" ")
-    return (
-        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 17]}-{sha256(text.encode()).hexdigest()[:16]}"
-    )
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 17]}-{sha256(text.encode()).hexdigest()[:16]}"
 
 
 def cache_path(*parts: str) -> Path:
