@@ -15,6 +15,7 @@ from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
 from benchsuite.quant.packing import pack_neighbours
 
+GROUP_SIZES = (256, 128, 64, 32)  # that the 4-bit product takes
 FEW_TOKENS = {"cpu": 32, "cuda": 128}  # up to here the 4-bit product beats dequantizing the weight for one in bf16
 
 
@@ -76,8 +77,8 @@ def int4_group(out_features: int, in_features: int, group: Group) -> int | None:
 
     A row, or the whole tensor, with one scale is groups that repeat it. None: the kernel does not take it.
     """
-    sizes = (group,) if isinstance(group, int) else (256, 128, 64, 32)
-    fitting = (size for size in sizes if size in (32, 64, 128, 256) and in_features % size == 0)
+    wanted = (group,) if isinstance(group, int) else GROUP_SIZES
+    fitting = (size for size in GROUP_SIZES if size in wanted and in_features % size == 0)
     return next(fitting, None) if out_features % 64 == 0 else None
 
 

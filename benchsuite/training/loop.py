@@ -219,10 +219,9 @@ class _Trainer(transformers.Trainer):  # type: ignore[misc]
         return output
 
     def _save_checkpoint(self, *arguments: Any) -> None:
-        # weights and AdamW's two moments in fp32, and the small rest
-        needed = 3 * size_bytes(self.model) + (16 << 20)
         what = f"the checkpoint of step {self.state.global_step}"
-        require_space(Path(self.args.output_dir), needed, what)
+        # weights and AdamW's two moments in fp32
+        require_space(Path(self.args.output_dir), 3 * size_bytes(self.model), what)
         with quiet_transformers(), saving(Path(self.args.output_dir), what):
             super()._save_checkpoint(*arguments)
 

@@ -16,6 +16,7 @@ from benchsuite.errors import FileFormatError, OutputError, UsageError, first_li
 from benchsuite.files import read_object, write_json
 
 ARGUMENTS = "training_args.json"
+_REST_BYTES = 16 << 20  # of all that is no tensor: tokenizer, settings, state
 PASSED_OVER = "this checkpoint is passed over for the one before"
 
 
@@ -81,10 +82,10 @@ def require_whole(checkpoint: Path) -> None:
             raise FileFormatError(f"{progress}: {key} is {found.get(key)!r}, which Trainer never writes; {PASSED_OVER}")
 
 
-def require_space(directory: Path, needed: int, what: str) -> None:
-    """OutputError where fewer than `needed` bytes are free for `what`, before any of it is written."""
+def require_space(directory: Path, tensor_bytes: int, what: str) -> None:
+    """OutputError where the disk has no room for `what`, tensors and the small rest, before any of it is written."""
     directory.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(directory).free
+    needed, free = tensor_bytes + _REST_BYTES, shutil.disk_usage(directory).free
     if free < needed:
         raise OutputError(
             f"no space left on the disk for {what} in {directory}: {needed / 1e6:,.0f} MB are needed, "

@@ -49,7 +49,7 @@ class Start:
 
     def save(self, directory: Path) -> None:
         """Write all that `from_pretrained` needs."""
-        require_space(directory, size_bytes(self.module) + (16 << 20), "the model")
+        require_space(directory, size_bytes(self.module), "the model")
         with quiet_transformers(), saving(directory, "the model"):
             self.module.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
