@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchsuite.session import Session
 
 AXES = ("model", "precision", "dataset", "attention", "batch_size", "engine")
-OPTIONS = ("model", "precision", "dataset", "task", "attention", "batch_size", "engine", "device", "limit", "profile")
+OPTIONS = (*AXES, "task", "device", "limit", "profile")
 MATRIX = pytest.StashKey["Matrix"]()
 SESSION = pytest.StashKey["Session"]()
 
