@@ -15,7 +15,7 @@ from benchsuite.data.examples import TASKS, Task
 from benchsuite.data.files import named_by_task
 from benchsuite.engines import ENGINES
 from benchsuite.errors import UnknownNameError, UsageError
-from benchsuite.models import models
+from benchsuite.models import ATTENTIONS, models
 from benchsuite.quant.precision import precisions
 
 if sys.version_info >= (3, 11):
@@ -23,7 +23,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ATTENTIONS = ("eager", "sdpa", "flash")
 REFERENCE = "fp32"
 
 

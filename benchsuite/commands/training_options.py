@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from benchsuite.models import ATTENTIONS
 from benchsuite.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _OPTIONS = (
     click.option("--accumulation", type=int, help="batches whose gradients make one step"),
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="stop when the validation loss has not fallen"),
     click.option("--autocast", type=click.Choice(["bf16", "fp16"]), help="arithmetic of the matrix products"),
-    click.option("--attention", type=click.Choice(["eager", "sdpa", "flash"]), help="attention kernel"),
+    click.option("--attention", type=click.Choice(ATTENTIONS), help="attention kernel"),
     click.option("--qat", metavar="PRECISION", help="quantization-aware training: compute with weights on that grid"),
     click.option("--gradient-checkpointing", is_flag=True, default=None, help="recompute activations: less memory"),
     click.option("--compile", is_flag=True, default=None, help="torch.compile"),

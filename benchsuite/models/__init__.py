@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from benchsuite.errors import UnknownNameError, UsageError
 from benchsuite.files import at_home
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
-    from benchsuite.models.gpt2 import Attention
     from benchsuite.models.language_model import LanguageModel
 
+Attention = Literal["eager", "sdpa", "flash"]
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 HUB_IDS = {
     "gpt2": "openai-community/gpt2",
     "gpt2-medium": "openai-community/gpt2-medium",
@@ -24,8 +25,6 @@ HUB_IDS = {
     "gpt2-xl": "openai-community/gpt2-xl",
     "distilgpt2": "distilbert/distilgpt2",
 }
-
-
 TINY = Path(__file__).parent / "tiny"
 
 

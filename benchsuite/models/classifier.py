@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from benchsuite.errors import DataError, FileFormatError, UnavailableError
 from benchsuite.files import read_config
-from benchsuite.models import hub_layout, resolve
-from benchsuite.models.gpt2 import Attention
+from benchsuite.models import Attention, hub_layout, resolve
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.kernels import cpu
 from benchsuite.kernels.table import in_rows
+from benchsuite.models import Attention
 
-Attention = Literal["eager", "sdpa", "flash"]
 WRITTEN_OUT_KEYS = 1_024  # keys of all rows together, up to which a compiled pass attends without PyTorch's kernel
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from benchsuite.errors import MissingError, UnavailableError, first_line
-from benchsuite.models import models
+from benchsuite.models import Attention, models
 from benchsuite.models.calibration import calibration_windows
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.quant.precision import precisions
 
 if TYPE_CHECKING:
-    from benchsuite.models.gpt2 import Attention
     from benchsuite.models.language_model import LanguageModel
     from benchsuite.quant.apply import Coverage
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError, first_line
 from benchsuite.files import read_config, read_object
-from benchsuite.models import TINY, gpt2, hub_layout
-from benchsuite.models.gpt2 import GPT2, Attention, GPT2Config, KVCache
+from benchsuite.models import TINY, Attention, gpt2, hub_layout
+from benchsuite.models.gpt2 import GPT2, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 from benchsuite.quant.files import is_quantized, restore

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError, first_line
 from benchsuite.files import read_config
+from benchsuite.models import Attention
 from benchsuite.models.classifier import ClassHead, classes_of, is_classifier
-from benchsuite.models.gpt2 import Attention
 from benchsuite.models.resolve import check_vocabulary, fingerprint, read_tensors, weight_files
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
 from benchsuite.quant.files import is_quantized, restore

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from benchsuite.errors import UsageError
+from benchsuite.models import Attention
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Settings:
     accumulation: int = 1
     early_stopping: int | None = None
     autocast: Literal["bf16", "fp16"] | None = None
-    attention: Literal["eager", "sdpa", "flash"] = "sdpa"
+    attention: Attention = "sdpa"
     qat: str | None = None
     gradient_checkpointing: bool = False
     compile: bool = False

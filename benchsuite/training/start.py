@@ -13,9 +13,9 @@ import transformers
 
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.files import read_config
-from benchsuite.models import TINY, directory_of, models
+from benchsuite.models import TINY, Attention, directory_of, models
 from benchsuite.models.classifier import classes_of, context_of
-from benchsuite.models.gpt2 import CONFIGS, Attention, GPT2Config
+from benchsuite.models.gpt2 import CONFIGS, GPT2Config
 from benchsuite.models.hub_layout import figure
 from benchsuite.models.resolve import fingerprint
 from benchsuite.models.tokenizer import load_tokenizer

@@ -21,7 +21,7 @@ from benchsuite.device import synchronize
 from benchsuite.errors import NumericalError, UnavailableError, UsageError
 from benchsuite.measure.cell import speeds
 from benchsuite.measure.memory import Peak, answer_of_fresh_process, peak_bytes, reset_peak
-from benchsuite.models.gpt2 import Attention
+from benchsuite.models import Attention
 from benchsuite.record import Metric
 from benchsuite.training.start import causal
 

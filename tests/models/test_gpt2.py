@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from benchsuite.errors import FileFormatError, UsageError
-from benchsuite.matrix import ATTENTIONS
-from benchsuite.models import TINY, gpt2, hub_layout
+from benchsuite.models import ATTENTIONS, TINY, Attention, gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2Config
 
 
-def ours_and_reference(path: Path, attention: gpt2.Attention = "sdpa") -> tuple[gpt2.GPT2, Any]:
+def ours_and_reference(path: Path, attention: Attention = "sdpa") -> tuple[gpt2.GPT2, Any]:
     reference = transformers.GPT2LMHeadModel.from_pretrained(path, dtype=torch.float32).eval()
     config = hub_layout.config_from_hub(json.loads((path / "config.json").read_text()))
     state = hub_layout.state_from_hub(load_file(path / "model.safetensors"), config)
@@ -27,7 +26,7 @@ def ours_and_reference(path: Path, attention: gpt2.Attention = "sdpa") -> tuple[
     return gpt2.from_state(state, config, attention=attention), reference
 
 
-def check_same_logits(path: Path, attention: gpt2.Attention, tokens: int) -> None:
+def check_same_logits(path: Path, attention: Attention, tokens: int) -> None:
     model, reference = ours_and_reference(path, attention)
     ids = torch.randint(0, model.config.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -61,12 +60,12 @@ def check_same_greedy_tokens(path: Path) -> None:
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_logits_equal_transformers_on_random_weights(small_directory: Path, attention: gpt2.Attention) -> None:
+def test_logits_equal_transformers_on_random_weights(small_directory: Path, attention: Attention) -> None:
     check_same_logits(small_directory, attention, 64)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_logits_equal_transformers_on_the_embedded_model(attention: gpt2.Attention) -> None:
+def test_logits_equal_transformers_on_the_embedded_model(attention: Attention) -> None:
     check_same_logits(TINY, attention, 512)
 
 
@@ -86,7 +85,7 @@ def test_256_greedy_tokens_equal_transformers_on_a_trained_model(shared: Path) -
 @settings(max_examples=15)
 @given(data=st.data())
 def test_a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass(
-    attention: gpt2.Attention, small_config: GPT2Config, data: st.DataObject
+    attention: Attention, small_config: GPT2Config, data: st.DataObject
 ) -> None:
     pieces = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=5))
     model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config, attention=attention)
@@ -126,7 +125,7 @@ def test_rows_of_different_lengths_do_not_disturb_each_other(
 @settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4), prefix_length=st.integers(1, 20))
 def test_a_prefix_computed_once_serves_every_row(
-    attention: gpt2.Attention, small_config: GPT2Config, lengths: list[int], prefix_length: int
+    attention: Attention, small_config: GPT2Config, lengths: list[int], prefix_length: int
 ) -> None:
     model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config, attention=attention)
     generator = torch.Generator().manual_seed(11)
