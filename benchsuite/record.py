@@ -119,6 +119,12 @@ class Cell:
         """The cell as plain JSON values."""
         return {**vars(self), "options": dict(self.options)}
 
+    def columns(self) -> dict[str, Any]:
+        """The cell as columns of a table: each of its options is one."""
+        cell = self.to_json()
+        options = cell.pop("options")
+        return {**cell, **options}
+
     def label(self) -> str:
         """What people call it, no two cells of a matrix alike: what is as usual goes without saying.
 

@@ -73,8 +73,7 @@ def table_of(records: Iterable[Record]) -> pandas.DataFrame:
 
     rows: list[dict[str, Any]] = []
     for record in records:
-        cell = {name: value for name, value in vars(record.cell).items() if name != "options"}
-        cell |= {**dict(record.cell.options), "status": record.status, "reason": record.reason}
+        cell = {**record.cell.columns(), "status": record.status, "reason": record.reason}
         if not record.metrics:
             rows.append(cell)
         for name, metric in record.metrics.items():

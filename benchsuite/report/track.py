@@ -112,16 +112,14 @@ def metrics_of(record: Record) -> dict[str, float]:
 def config_of(record: Record) -> dict[str, Any]:
     """What fixed the numbers of a record: the cell, and all of the record that is no figure and no text."""
     whole = to_json(record)
-    cell = {name: value for name, value in whole["cell"].items() if name != "options"}
     parts = ("protocol", "fingerprints", "coverage", "kernels", "machine", "excluded")
-    return {**cell, **whole["cell"]["options"], **{part: whole[part] for part in parts}}
+    return {**record.cell.columns(), **{part: whole[part] for part in parts}}
 
 
 def row_of(record: Record) -> dict[str, Any]:
     """A record as a row of the table: the cell, its metrics, and why it has none."""
-    cell = {name: value for name, value in vars(record.cell).items() if name != "options"}
     values = {name: metric.value for name, metric in record.metrics.items()}
-    return {**cell, **dict(record.cell.options), "status": record.status, "reason": record.reason, **values}
+    return {**record.cell.columns(), "status": record.status, "reason": record.reason, **values}
 
 
 def _send(module: Any, run: Run) -> None:
