@@ -1,4 +1,4 @@
-"""Plain text in columns."""
+"""Text in columns, plain and in Markdown."""
 
 from __future__ import annotations
 
@@ -20,3 +20,10 @@ def padded(rows: Sequence[Sequence[str]], *, left: int) -> list[list[str]]:
 def aligned(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
     """`padded` rows as lines."""
     return ["  ".join(row).rstrip() for row in padded(rows, left=left)]
+
+
+def markdown_table(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """Rows, of which the first is the headings, as the lines of a table in Markdown; `left` as of `padded`."""
+    headings, *others = [[text.strip().replace("|", "\\|").replace("\n", "<br>") for text in row] for row in rows]
+    rule = ["---" if column < left else "---:" for column in range(len(headings))]
+    return [f"| {' | '.join(row)} |" for row in (headings, rule, *others)]

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchsuite.errors import OutputError, UnavailableError, UnknownNameError, UsageError
 from benchsuite.record import Record, to_json
+from benchsuite.report.columns import markdown_table
 from benchsuite.report.tradeoff import plot_tradeoffs
 
 TRACKERS = ("wandb", "tensorboard", "trackio")  # each is the name of its package too
@@ -155,8 +156,8 @@ def _write_events(tensorboard: Any, run: Run, directory: Path) -> None:
 def _markdown(table: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for row in table for name in row))
 
-    def line(cells: Iterable[Any]) -> str:
-        texts = ("" if cell is None else f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells)
-        return "| " + " | ".join(text.replace("|", "\\|").replace("\n", "<br>") for text in texts) + " |"
+    def text(cell: Any) -> str:
+        return "" if cell is None else f"{cell:.5g}" if isinstance(cell, float) else str(cell)
 
-    return "\n".join([line(columns), line("---" for _ in columns), *(line(map(row.get, columns)) for row in table)])
+    rows = [columns, *([text(row.get(name)) for name in columns] for row in table)]
+    return "\n".join(markdown_table(rows, left=len(columns)))

@@ -15,7 +15,7 @@ import click
 
 from benchsuite.files import atomic_write, write_json
 from benchsuite.record import Cell, Metric, Record
-from benchsuite.report.columns import padded
+from benchsuite.report.columns import markdown_table, padded
 from benchsuite.verdicts.compare import Comparison, Key
 from benchsuite.verdicts.judge import Outcome, Verdict
 from benchsuite.verdicts.where import where_it_moved
@@ -107,8 +107,7 @@ def markdown(report: Report, limit: int = GITHUB_LIMIT) -> str:
     text = "\n".join(head) + "\n"
     for title, lines in folded:
         opened = " open" if title.endswith(GRAVE) else ""
-        block = _fitting(f"<details{opened}><summary>{title}</summary>\n", lines, limit - len(text))
-        text += block
+        text += _fitting(f"<details{opened}><summary>{title}</summary>\n", lines, limit - len(text))
     return text
 
 
@@ -216,16 +215,13 @@ def _p(p_value: float) -> str:
 
 
 def _markdown_table(verdicts: Sequence[Verdict], headings: Sequence[str]) -> list[str]:
-    lines = ["", "| " + " | ".join([*headings[1:], ""]) + "|", "|" + " --- |" * (len(headings))]
-    for verdict in verdicts:
-        cells = [_escaped(text) for text in (*_row(verdict)[1:], verdict.reason)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    rows = [[_escaped(text) for text in (*_row(verdict)[1:], verdict.reason)] for verdict in verdicts]
+    return ["", *markdown_table([[*headings[1:], ""], *rows], left=len(headings))]
 
 
 def _escaped(text: str) -> str:
     """A text inside of Markdown that is no part of its marks."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+    return html.escape(" ".join(text.split()), quote=False)
 
 
 def _fitting(opening: str, lines: Sequence[str], room: int) -> str:

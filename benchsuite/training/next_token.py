@@ -20,6 +20,7 @@ from benchsuite.models.resolve import load_directory
 from benchsuite.quant.apply import size_bytes
 from benchsuite.record import Cell, Metric, Record, protocol_fingerprint, to_json
 from benchsuite.report.bar import bar
+from benchsuite.report.columns import markdown_table
 from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
@@ -146,13 +147,8 @@ def _answered(
 
 def _table(items: Sequence[Mapping[str, Any]]) -> str:
     """Instructions with the right answer and the model's, as Markdown."""
-    lines = ["| instruction | right answer | model's answer | right |", "| --- | --- | --- | --- |"]
+    rows = [("instruction", "right answer", "model's answer", "right")]
     for item in items:
         asked = item["prompt"].partition("### Instruction:\n")[2].partition("\n\n### Response:")[0]
-        cells = [asked, item["expected"], item["answer"], "yes" if item["right"] else "no"]
-        lines.append("| " + " | ".join(_cell(text) for text in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.strip().replace("|", "\\|").replace("\n", "<br>")
+        rows.append((asked, item["expected"], item["answer"], "yes" if item["right"] else "no"))
+    return "\n".join(markdown_table(rows, left=len(rows[0]))) + "\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchsuite.files import atomic_write, write_json
 from benchsuite.record import Items, Record
+from benchsuite.report.columns import markdown_table
 from benchsuite.stats.paired import paired_proportion
 
 COLUMNS = ("accuracy", "macro F1", "change of accuracy (95 %)", "size", "compression", "samples/s")
@@ -45,24 +46,22 @@ def _row(record: Record, baseline: Record) -> dict[str, Any]:
 
 
 def _markdown(rows: Mapping[str, Mapping[str, Any]], baseline: Record) -> str:
-    lines = [
-        f"{baseline.cell.model} on {baseline.cell.dataset}: {baseline.metrics['accuracy'].n:,} test texts",
-        "",
-        f"| | {' | '.join(COLUMNS)} |",
-        f"| --- |{' ---: |' * len(COLUMNS)}",
-    ]
+    title = f"{baseline.cell.model} on {baseline.cell.dataset}: {baseline.metrics['accuracy'].n:,} test texts"
+    table = [("", *COLUMNS)]
     for name, row in rows.items():
         change = ""
         if "accuracy_change" in row:
             low, high = row["accuracy_change_interval"]
             change = f"{100 * row['accuracy_change']:+.2f} pt ({100 * low:+.2f} to {100 * high:+.2f})"
-        cells = [
-            f"{100 * row['accuracy']:.2f} %",
-            f"{row['macro_f1']:.4f}",
-            change,
-            f"{row['weight_bytes'] / 1e6:,.1f} MB" if "weight_bytes" in row else "",
-            f"{row['compression']:.2f}×" if "compression" in row else "",
-            f"{row['samples_per_s']:,.0f}" if "samples_per_s" in row else "",
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        table.append(
+            (
+                name,
+                f"{100 * row['accuracy']:.2f} %",
+                f"{row['macro_f1']:.4f}",
+                change,
+                f"{row['weight_bytes'] / 1e6:,.1f} MB" if "weight_bytes" in row else "",
+                f"{row['compression']:.2f}×" if "compression" in row else "",
+                f"{row['samples_per_s']:,.0f}" if "samples_per_s" in row else "",
+            )
+        )
+    return "\n".join([title, "", *markdown_table(table, left=1), ""])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchsuite.report.columns import aligned, padded
+from benchsuite.report.columns import aligned, markdown_table, padded
 
 ROWS = st.integers(1, 5).flatmap(
     lambda width: st.lists(st.lists(st.text("ab1", max_size=6), min_size=width, max_size=width), min_size=1, max_size=6)
@@ -27,4 +27,12 @@ def test_a_name_and_its_figures() -> None:
         "part          ms",
         "attention    1.5",
         "mlp        12.25",
+    ]
+
+
+def test_no_text_breaks_a_table_in_markdown() -> None:
+    assert markdown_table([("", "ms"), ("a | b\nc\n", "1.5")], left=1) == [
+        "|  | ms |",
+        "| --- | ---: |",
+        "| a \\| b<br>c | 1.5 |",
     ]
