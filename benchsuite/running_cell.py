@@ -23,7 +23,7 @@ from benchsuite.models import models
 from benchsuite.models.in_precision import apply_precision, load
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.quant.apply import size_bytes
-from benchsuite.record import KEY, to_json
+from benchsuite.record import KEY, Record, to_json
 from benchsuite.report.profile import Round, profile_name, write_profile
 from benchsuite.session import Session, cell_of, params_of
 
@@ -162,14 +162,15 @@ class RunningCell:
 
     def _finish(self) -> None:
         """The record is whole: into the benchmark's JSON with it."""
-        self._keep()
+        record = self._keep()
         self._profile()  # should that go wrong, what was measured stands
-        self._session.judge(self._measurement.record())
+        self._session.judge(record)
 
-    def _keep(self) -> None:
+    def _keep(self) -> Record:
         record = self._measurement.record()
         self._benchmark.extra_info[KEY] = to_json(record)
         self._session.keep(self._item, record)
+        return record
 
     def _profile(self) -> None:
         """One more round under the profiler, where `--profile-cells` asks for it."""
