@@ -133,7 +133,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session.config.stash[SESSION] = Session(_matrix(session.config), session.config, cells)
         except (UnavailableError, UsageError) as error:
             raise pytest.UsageError(str(error)) from error
-        interrupt_when_terminated()  # cells that have finished are written
+        session.config.add_cleanup(interrupt_when_terminated())  # cells that have finished are written
 
 
 @pytest.hookimpl(tryfirst=True)
