@@ -149,21 +149,21 @@ def encode_rows(
     height, columns = rows.shape
     packed = torch.empty(height, packed_width(columns, bits), dtype=torch.uint8, device=rows.device)
     shared = fit(*_extremes(weight, group, measure)) if group == "tensor" or rows.numel() == 0 else None
-    fitted: list[list[tuple[Tensor, ...]]] = []
+    runs: list[list[tuple[Tensor, ...]]] = []
     for run in chunks(height, columns):
         x = rows[run].float()
         held = packed[run] if bits == 8 else torch.empty(x.shape, dtype=torch.uint8, device=x.device)
         codes = held.view(torch.int8)  # no fast path leads to uint8
-        fitted.append([])
+        runs.append([])
         for (part, _), (out, _) in zip(grouped(x, group), grouped(codes, group), strict=True):
             parameters = shared or fit(*measure(part))
             encode(out, part, *(p.unsqueeze(-1) for p in parameters))
-            fitted[-1].append(parameters)
+            runs[-1].append(parameters)
         if bits != 8:
             pack(held, bits, packed[run])
     if shared is not None:
         return packed, list(shared)
-    joined = _joined(fitted)
+    joined = _joined(runs)
     require_finite(weight, *joined)
     return packed, joined
 

@@ -95,7 +95,7 @@ def run(
     besides its settings.
     """
     require_runnable(settings)
-    settings = settings.fitted(start.name, start.context)
+    settings.require_context(start.name, start.context)
     start.tokenizer.model_max_length = settings.context  # whoever loads the classifier is to cut texts alike
     rows, validation, test = (
         class_features(examples, start.encode, context=settings.context)

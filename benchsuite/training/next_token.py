@@ -54,7 +54,7 @@ def run(
     answers.md, beside the checkpoints of the epochs and training_args.json.
     """
     require_runnable(settings)
-    settings = settings.fitted(start.name, start.context)
+    settings.require_context(start.name, start.context)
     task = splits.train.task
     end = int(start.tokenizer.eos_token_id)
     rows, validation, test = (

@@ -49,11 +49,10 @@ class Settings:
         """These settings with a context of at most `positions` tokens."""
         return replace(self, context=min(self.context, positions))
 
-    def fitted(self, model: str, positions: int) -> Settings:
-        """These settings where their context is one that a model of `positions` tokens has, else UsageError."""
+    def require_context(self, model: str, positions: int) -> None:
+        """Raise UsageError where the context is longer than the `positions` that the model sees."""
         if self.context > positions:
             raise UsageError(f"a context of {self.context} tokens was asked for; {model} sees {positions}")
-        return self
 
     def to_json(self) -> dict[str, Any]:
         """What a run that is resumed must agree on: all but where it is followed and computed."""

@@ -210,7 +210,7 @@ def test_a_library_that_is_not_installed_is_named_before_the_directory_is_touche
 
 def test_a_context_that_the_model_does_not_have_is_a_usage_error():
     with pytest.raises(UsageError, match="a context of 64 tokens was asked for; toy sees 32"):
-        SETTINGS.fitted("toy", 32)
+        SETTINGS.require_context("toy", 32)
 
 
 @pytest.mark.parametrize("splits", ["instruction_splits", "text_splits"])
