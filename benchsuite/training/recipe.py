@@ -57,11 +57,6 @@ class Recipe:
     resume: bool = False
 
     @property
-    def name(self) -> str:
-        """The model's name as part of a directory's."""
-        return name_of(self.model)
-
-    @property
     def baseline(self) -> Path:
         """The directory of the fine-tuned classifier."""
         return baseline_of(self.model, self.output)
@@ -185,8 +180,9 @@ def _bnb(recipe: Recipe) -> None:
                 record, text = _measured(recipe, start, f"bnb-{form}")
             except (ImportError, RuntimeError, ValueError) as error:
                 raise UnavailableError(f"bitsandbytes cannot run this model in {form} here: {error}") from error
-            start.save(new / f"{recipe.name}-{form}")
-            records[form] = to_json(_with_weights(record, new / f"{recipe.name}-{form}"))
+            directory = new / f"{name_of(recipe.model)}-{form}"
+            start.save(directory)
+            records[form] = to_json(_with_weights(record, directory))
             atomic_write(new / f"classification_report_{form}.txt", text)
         write_json(new / METRICS["bnb"], records)
 
@@ -217,7 +213,8 @@ def _measured(recipe: Recipe, start: Start, precision: str) -> tuple[Record, str
             batch_size=batch_size,
             progress=progress,
         )
-    return classify.record_of(replace(start, name=recipe.name), found, test, precision, batch_size), found.text()
+    start = replace(start, name=name_of(recipe.model))
+    return classify.record_of(start, found, test, precision, batch_size), found.text()
 
 
 def _with_weights(record: Record, directory: Path) -> Record:

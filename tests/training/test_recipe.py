@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from benchsuite.errors import FileFormatError, OutputError, UsageError
 from benchsuite.quant.grids import Absmax
 from benchsuite.record import from_json
-from benchsuite.training.recipe import Recipe, run
+from benchsuite.training.recipe import Recipe, name_of, run
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
 
@@ -154,7 +154,7 @@ def test_a_resumed_recipe_has_the_training_data_and_the_weights_that_its_baselin
     fewer = replace(recipe, splits=recipe.splits.limited(20, None), resume=True)
     with pytest.raises(UsageError, match="began with data"):
         run(fewer)
-    other = tmp_path / recipe.name
+    other = tmp_path / name_of(recipe.model)
     shutil.copytree(recipe.model, other)
     file = other / "model.safetensors"
     save_file({name: tensor / 2 for name, tensor in load_file(file).items()}, file, {"format": "pt"})
