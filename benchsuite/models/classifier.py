@@ -5,7 +5,7 @@ What another library quantized is computed by transformers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.errors import DataError, FileFormatError, UnavailableError
-from benchsuite.files import read_config
-from benchsuite.models import Attention, hub_layout, resolve
 from benchsuite.models.language_model import LanguageModel
-from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+from benchsuite.models.tokenizer import TextTokenizer
 
 ARCHITECTURE = "GPT2ForSequenceClassification"
 HEAD = "score.weight"
@@ -57,37 +55,21 @@ class ClassHead:
         return score(hidden)  # type: ignore[no-any-return]
 
 
-class NativeClassifier(ClassHead, resolve.NativeModel):
-    """Our own GPT-2 as a classifier."""
-
-
 def is_classifier(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` describes what this file loads."""
     return ARCHITECTURE in (config.get("architectures") or ())
 
 
-def load_classifier(path: Path, name: str, *, device: str, attention: Attention) -> NativeClassifier:
-    """The classifier of a directory, in fp32 or as `benchsuite quantize` wrote it; errors as of `load_directory`."""
-    config = read_config(path)
-    shape = hub_layout.config_from_hub(config)
-    tokenizer = load_tokenizer(path)
-    resolve.check_vocabulary(tokenizer, shape.vocab_size, path)
-    tensors = resolve.read_tensors(path)
+def take_head(tensors: dict[str, Tensor], classes: Sequence[str], n_embd: int, path: Path) -> nn.Linear:
+    """The head over `classes`, taken out of the `tensors` of a directory; FileFormatError where it is not for them."""
     weight = tensors.pop(HEAD, None)
-    classes = classes_of(config, path)
-    if weight is None or weight.shape != (len(classes), shape.n_embd):
+    if weight is None or weight.shape != (len(classes), n_embd):
         found = "nothing" if weight is None else f"{tuple(weight.shape)}"
-        raise FileFormatError(f"{path}: {HEAD} is {found}; wanted ({len(classes)}, {shape.n_embd})")
-    try:
-        module = resolve.build(config, shape, tensors, attention)
-    except FileFormatError as error:
-        raise FileFormatError(f"{path}: {error}") from error
+        raise FileFormatError(f"{path}: {HEAD} is {found}; wanted ({len(classes)}, {n_embd})")
     with torch.device("meta"):
-        score = nn.Linear(shape.n_embd, len(classes), bias=False)
+        score = nn.Linear(n_embd, len(classes), bias=False)
     score.load_state_dict({"weight": weight.float()}, assign=True)
-    module.add_module("score", score.requires_grad_(False).eval())
-    weights, padding = resolve.fingerprint(path), config.get("pad_token_id")
-    return NativeClassifier(name, module.to(device), tokenizer, weights, classes=classes, pad_token_id=padding)
+    return score.requires_grad_(False).eval()
 
 
 def context_of(name: str, tokenizer: TextTokenizer, positions: int) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 from benchsuite.errors import FileFormatError, UnavailableError, first_line
 from benchsuite.files import read_config, read_object
 from benchsuite.models import TINY, Attention, gpt2, hub_layout
+from benchsuite.models.classifier import ClassHead, classes_of, is_classifier, take_head
 from benchsuite.models.gpt2 import GPT2, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
@@ -46,30 +47,36 @@ class NativeModel:
         return self.module.new_cache(batch_size, capacity, prefix)
 
 
+class NativeClassifier(ClassHead, NativeModel):
+    """Our own GPT-2 as a classifier."""
+
+
 def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
     """The model of a directory in Hugging Face layout: our own GPT-2 or classifier where it is one, else transformers'.
 
     Raises UnavailableError where a file is missing, FileFormatError where one is damaged or does not fit the others.
     """
-    from benchsuite.models.classifier import is_classifier, load_classifier
-
     config = read_config(path)
-    native = hub_layout.why_not_native(config) is None and _is_ours(config)
-    if native and is_classifier(config):
-        return load_classifier(path, name, device=device, attention=attention)
-    if native:
-        shape = hub_layout.config_from_hub(config)
-        tokenizer = load_tokenizer(path)
-        check_vocabulary(tokenizer, shape.vocab_size, path)
-        tensors = read_tensors(path)
-        try:
-            module = build(config, shape, tensors, attention)
-        except FileFormatError as error:
-            raise FileFormatError(f"{path}: {error}") from error
-        return NativeModel(name, module.to(device), tokenizer, fingerprint(path))
-    from benchsuite.models.transformers_model import load_transformers
+    if hub_layout.why_not_native(config) is not None or not _is_ours(config):
+        from benchsuite.models.transformers_model import load_transformers
 
-    return load_transformers(path, name, device=device, attention=attention)
+        return load_transformers(path, name, device=device, attention=attention)
+    shape = hub_layout.config_from_hub(config)
+    tokenizer = load_tokenizer(path)
+    check_vocabulary(tokenizer, shape.vocab_size, path)
+    tensors = read_tensors(path)
+    classes = classes_of(config, path) if is_classifier(config) else ()
+    score = take_head(tensors, classes, shape.n_embd, path) if classes else None
+    try:
+        module = _build(config, shape, tensors, attention)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    weights = fingerprint(path)
+    if score is None:
+        return NativeModel(name, module.to(device), tokenizer, weights)
+    module.add_module("score", score)
+    padding = config.get("pad_token_id")
+    return NativeClassifier(name, module.to(device), tokenizer, weights, classes=classes, pad_token_id=padding)
 
 
 def load_random(shape: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
@@ -162,7 +169,7 @@ def _is_ours(config: dict[str, Any]) -> bool:
     return config.get("quantization_config") is None or is_quantized(config)
 
 
-def build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
+def _build(config: dict[str, Any], shape: GPT2Config, tensors: dict[str, Tensor], attention: Attention) -> GPT2:
     """Our own GPT-2 of a directory's tensors, plain or packed by this project; FileFormatError for those of another."""
     if config.get("quantization_config") is None:
         return gpt2.from_state(_as_float32(hub_layout.state_from_hub(tensors, shape)), shape, attention=attention)
