@@ -168,6 +168,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def is_classifier(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` describes a GPT-2 with a classification head."""
+    return "GPT2ForSequenceClassification" in (config.get("architectures") or ())
+
+
 def read_object(file: Path, remedy: str) -> dict[str, Any]:
     """The JSON object that a file holds; FileFormatError with the `remedy` where it cannot be read or holds another."""
     try:

@@ -19,8 +19,8 @@ def rooms() -> list[str]:
 
 
 def imports(file: Path) -> Iterator[str]:
-    """The rooms that a file imports from when it is imported itself."""
-    for node in ast.parse(file.read_text()).body:
+    """The rooms that a file imports from, in its functions too."""
+    for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchsuite":
             inner = (node.module or "").split(".")[1:2]
             yield from inner or (alias.name for alias in node.names)

@@ -16,7 +16,6 @@ from benchsuite.errors import DataError, FileFormatError, UnavailableError
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer
 
-ARCHITECTURE = "GPT2ForSequenceClassification"
 HEAD = "score.weight"
 
 
@@ -53,11 +52,6 @@ class ClassHead:
         """Logits (..., K) of the classes from the hidden states (..., C) of last tokens."""
         score: nn.Module = self.module.get_submodule("score")
         return score(hidden)  # type: ignore[no-any-return]
-
-
-def is_classifier(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` describes what this file loads."""
-    return ARCHITECTURE in (config.get("architectures") or ())
 
 
 def take_head(tensors: dict[str, Tensor], classes: Sequence[str], n_embd: int, path: Path) -> nn.Linear:

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchsuite.errors import FileFormatError, UnavailableError, first_line
-from benchsuite.files import read_config, read_object
+from benchsuite.files import is_classifier, read_config, read_object
 from benchsuite.models import TINY, Attention, gpt2, hub_layout
-from benchsuite.models.classifier import ClassHead, classes_of, is_classifier, take_head
+from benchsuite.models.classifier import ClassHead, classes_of, take_head
 from benchsuite.models.gpt2 import GPT2, GPT2Config, KVCache
 from benchsuite.models.language_model import LanguageModel
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from benchsuite.errors import FileFormatError, UnavailableError, UsageError, first_line
-from benchsuite.files import read_config
+from benchsuite.files import is_classifier, read_config
 from benchsuite.models import Attention
-from benchsuite.models.classifier import ClassHead, classes_of, is_classifier
+from benchsuite.models.classifier import ClassHead, classes_of
 from benchsuite.models.resolve import check_vocabulary, fingerprint, read_tensors, weight_files
 from benchsuite.models.tokenizer import TextTokenizer, load_tokenizer
+from benchsuite.quant.external import auto_class
 from benchsuite.quant.files import is_quantized, restore
 
 ATTENTION_NAMES: dict[Attention, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "flash_attention_2"}
@@ -175,13 +176,6 @@ def read_whole(auto: Any, path: Path, *, new: frozenset[str] = frozenset(), **op
         names = f"missing {', '.join(missing[:3]) or 'nothing'}; unknown {', '.join(unknown[:3]) or 'nothing'}"
         raise FileFormatError(f"{path}: not the weights of this {type(module).__name__}: {names}")
     return module
-
-
-def auto_class(config: Mapping[str, Any]) -> Any:
-    """The class of transformers that loads a `config.json`: with the head that it was saved with."""
-    if is_classifier(config):
-        return transformers.AutoModelForSequenceClassification
-    return transformers.AutoModelForCausalLM
 
 
 def _restored(path: Path, config: dict[str, Any], attention: Attention) -> Any:

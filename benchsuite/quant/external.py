@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchsuite.files import is_classifier
 from benchsuite.quant.code_books import Book, CodeBook
 from benchsuite.quant.grids import Packed
 
@@ -28,6 +29,15 @@ def quantizer(name: str) -> External:
     import torchao  # noqa: F401
 
     return lambda linear, device: _torchao(linear, device, form)
+
+
+def auto_class(config: Mapping[str, Any]) -> Any:
+    """The class of transformers that loads a `config.json`: with the head that it was saved with."""
+    import transformers
+
+    if is_classifier(config):
+        return transformers.AutoModelForSequenceClassification
+    return transformers.AutoModelForCausalLM
 
 
 def transformers_config(name: str) -> Any:

@@ -41,6 +41,7 @@ from benchsuite.quant.apply import (
     set_module,
     size_bytes,
 )
+from benchsuite.quant.external import auto_class, transformers_config
 from benchsuite.quant.layers import Form, QuantizedLinear
 from benchsuite.quant.methods import Calibration
 from benchsuite.quant.precision import precisions
@@ -224,9 +225,6 @@ def _write(module: nn.Module, directory: Path, config: dict[str, Any], precision
 
 def _write_bnb(module: nn.Module, source: Path, directory: Path, precision: str, device: str) -> Coverage:
     """Let transformers quantize `source` with bitsandbytes and write it; its layers are compared with `module`'s."""
-    from benchsuite.models.transformers_model import auto_class
-    from benchsuite.quant.external import transformers_config
-
     start = time.perf_counter()
     quantized = auto_class(read_config(source)).from_pretrained(
         source,
