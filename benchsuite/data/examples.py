@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Literal, get_args
 
 Task = Literal["lm", "exact-match", "classification", "instructions"]
@@ -98,8 +99,8 @@ class Source:
     load: Callable[[Split, int | None], Examples]
 
 
-def take(items: Sequence[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:
+def take(items: Iterable[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:
     """The first `limit` items and the limit that really bites (None where all are held)."""
-    if limit is None or limit >= len(items):
-        return tuple(items), None
-    return tuple(items[:limit]), limit
+    left = iter(items)
+    taken = tuple(islice(left, limit))
+    return taken, limit if next(left, None) is not None else None

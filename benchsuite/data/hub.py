@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from typing import Any
 
 from benchsuite.data import datasets as registry
-from benchsuite.data.examples import Document, Example, Examples, LabelledText, Problem, Source, Split
+from benchsuite.data.examples import Document, Examples, LabelledText, Problem, Source, Split, take
 from benchsuite.data.wikitext import pages
 from benchsuite.errors import FileFormatError, UnavailableError, first_line
 
@@ -45,15 +44,9 @@ def fetch(hub_id: str, config: str | None, split: Split) -> Any:
     return rows
 
 
-def _held(examples: Iterator[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:
-    """The first `limit` examples, and the limit that really bites (None where all are held)."""
-    items = tuple(islice(examples, limit))
-    return items, limit if limit is not None and next(examples, None) is not None else None
-
-
 def _wikitext(name: str, config: str) -> Callable[[Split, int | None], Examples]:
     def load(split: Split, limit: int | None) -> Examples:
-        items, limited = _held(iter(pages(fetch("Salesforce/wikitext", config, split)["text"])), limit)
+        items, limited = take(pages(fetch("Salesforce/wikitext", config, split)["text"]), limit)
         return Examples(name, "lm", split, items, limited=limited)
 
     return load
@@ -61,7 +54,7 @@ def _wikitext(name: str, config: str) -> Callable[[Split, int | None], Examples]
 
 def _lambada(split: Split, limit: int | None) -> Examples:
     texts = fetch("EleutherAI/lambada_openai", "default", split)["text"]
-    items, limited = _held((Document(text, ending=last_word(text)) for text in texts), limit)
+    items, limited = take((Document(text, ending=last_word(text)) for text in texts), limit)
     return Examples("lambada", "lm", split, items, limited=limited)
 
 
@@ -77,7 +70,7 @@ def last_word(text: str) -> str:
 def _gsm8k(split: Split, limit: int | None) -> Examples:
     def problems(split: Split, limit: int | None) -> tuple[tuple[Problem, ...], int | None]:
         rows = fetch("openai/gsm8k", "main", split)
-        items, limited = _held((Problem(row["question"], row["answer"]) for row in rows), limit)
+        items, limited = take((Problem(row["question"], row["answer"]) for row in rows), limit)
         return tuple(item for item in items if isinstance(item, Problem)), limited
 
     items, limited = problems(split, limit)
@@ -87,7 +80,7 @@ def _gsm8k(split: Split, limit: int | None) -> Examples:
 
 def _ag_news(split: Split, limit: int | None) -> Examples:
     rows = fetch("fancyzhx/ag_news", None, split)
-    items, limited = _held((LabelledText(row["text"], row["label"]) for row in rows), limit)
+    items, limited = take((LabelledText(row["text"], row["label"]) for row in rows), limit)
     labels = tuple(rows.features["label"].names)
     return Examples("ag_news", "classification", split, items, labels=labels, limited=limited)
 
