@@ -144,7 +144,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     cells = [item for item in session.items if _is_cell(item)]
     for item in cells:
         print(item.name.removeprefix("test_"))
-    print(f"{len(cells)} cells")
+    print(f"{len(cells)} cell{'s' * (len(cells) != 1)}")
     return True
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from benchsuite.errors import UnknownNameError, UsageError
+from benchsuite.errors import UnknownNameError, UsageError, reason_of
 
 T = TypeVar("T")
 _GLOB = re.compile(r"[*?\[]")
@@ -42,7 +42,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, value: T) -> T:
         """Register `value` under `name`; a name taken already is a usage error."""
-        if name in self._exact or any(pattern.fullmatch(name) for pattern, _ in self._families):
+        if self._find(name) is not None:
             raise UsageError(f"{self.kind} {name!r} is registered twice; choose another name")
         self._exact[name] = value
         self._listed[name] = None
@@ -67,13 +67,19 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         """The value of `name`; `UnknownNameError` names the nearest known ones."""
-        self._load_entry_points()
+        found = self._find(name)
+        if found is None:  # a broken package of somebody's stops no name that is known without it
+            self._load_entry_points()
+            found = self._find(name)
+        if found is None:
+            raise UnknownNameError(self.kind, name, self._listed)
+        return found
+
+    def _find(self, name: str) -> T | None:
         if name in self._exact:
             return self._exact[name]
-        for pattern, make in self._families:
-            if match := pattern.fullmatch(name):
-                return make(match)
-        raise UnknownNameError(self.kind, name, self._listed)
+        found = ((pattern.fullmatch(name), make) for pattern, make in self._families)
+        return next((make(match) for match, make in found if match), None)
 
     def select(self, patterns: Iterable[str]) -> tuple[str, ...]:
         """Names for `patterns`: each a name, a comma list or a glob; order kept, repeats dropped, all of them known."""
@@ -101,8 +107,8 @@ class Registry(Generic[T]):
 def _load(entry_point: EntryPoint) -> None:
     try:
         entry_point.load()
-    except ImportError as error:
+    except Exception as error:  # a stranger's module may raise anything
         raise UsageError(
-            f"the entry point {entry_point.name} = {entry_point.value} ({entry_point.group}) cannot be imported: "
-            f"{error}; mend or uninstall the package that has it"
+            f"the entry point {entry_point.name} = {entry_point.value} ({entry_point.group}) cannot be loaded: "
+            f"{reason_of(error)}; mend or uninstall the package that has it"
         ) from error

@@ -150,7 +150,7 @@ class Session:
 
     def _not_reached(self) -> dict[str, Record]:
         """Records of the cells without one, by test: without them the file of a killed run would look like a whole."""
-        reason = "the run ended before this cell"
+        reason = "the run had not finished this cell"
         left = (item for item in self._items if item.nodeid not in self._records)
         return {item.nodeid: Record(cell_of(self, item), status="failed", reason=reason) for item in left}
 

@@ -223,7 +223,7 @@ def test_a_run_that_is_killed_keeps_the_cells_that_had_finished(tmp_path: Path) 
     records = read_records(path)
     assert {record.cell.precision for record in records} == set(names[1].split(","))
     reasons = {record.status: record.reason for record in records}
-    assert reasons == {"passed": "", "failed": "the run ended before this cell"}
+    assert reasons == {"passed": "", "failed": "the run had not finished this cell"}
 
 
 def test_a_run_in_which_nothing_is_measured_leaves_the_reasons_of_every_cell(
@@ -238,7 +238,7 @@ def test_a_run_in_which_nothing_is_measured_leaves_the_reasons_of_every_cell(
     first, second = data[KEY]["unmeasured"]
     assert (first["status"], second["status"]) == ("failed", "failed")
     assert "tried the cache only" in first["reason"]
-    assert second["reason"] == "the run ended before this cell"
+    assert second["reason"] == "the run had not finished this cell"
     assert second["reason"] in finished.stdout
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +50,19 @@ def test_a_name_is_registered_once(colours: Registry[str]) -> None:
         colours.register("red", "#e00")
     with pytest.raises(UsageError, match="registered twice"):
         colours.register("grey7", "#777")  # the family's
+
+
+@pytest.mark.parametrize("code", ["import no_such_module", "raise ValueError('boom')", "def (", "value = 1"])
+def test_a_broken_package_is_named_and_stops_no_name_that_is_known_without_it(
+    colours: Registry[str], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_colours.py").write_text(code)
+    installed = tmp_path / "broken-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[benchsuite.colours]\nblue = broken_colours:blue\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert colours.select(["red"]) == ("red",)
+    with pytest.raises(UsageError, match=r"entry point blue = broken_colours:blue .* cannot be loaded: .*uninstall"):
+        colours["blue"]
+    monkeypatch.delitem(sys.modules, "broken_colours", raising=False)

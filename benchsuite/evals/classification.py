@@ -107,6 +107,8 @@ def _asked(model: LanguageModel, examples: Examples, texts: Sequence[LabelledTex
             lambda rows: _by_head(classifier, order, rows),
             {"prompt": "{text}", "score": "the classifier's head", "context": context},
         )
+    if len(examples.labels) < 2:
+        raise DataError(f"{examples.dataset} has one label only, {examples.labels[0]!r}; every answer would be right")
     # the end of a prompt is the same for every text, and with it the tokens of a label behind it
     end = classification_prompt("")
     labels = continuations(model, [end] * len(examples.labels), [f" {label}" for label in examples.labels])

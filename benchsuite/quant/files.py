@@ -169,8 +169,8 @@ def form_of(precision: str) -> Form:
     form = getattr(precisions[precision], "form", None)
     if form is None:
         raise UsageError(
-            f"{precision} cannot be written: it has no form(), the grid and product of its packed layers; "
-            "choose one of this project's quantizers or bnb-int8, bnb-nf4, bnb-fp4"
+            f"{precision} cannot be written: casts, -head8 and torchao's forms have no packed file, nor has "
+            "a precision of one's own without form(); choose another, such as absmax8-row, nf4-g64 or bnb-nf4"
         )
     return form()  # type: ignore[no-any-return]
 

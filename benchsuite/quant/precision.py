@@ -49,8 +49,9 @@ for _name in ("fp32", "bf16", "fp16"):
 @precisions.family(
     r"(absmax|zeropoint)(8|4|3)(?:-(row)|-g(\d+))?",
     examples=[
-        *("absmax8", "absmax8-row", "absmax8-g128", "absmax4-g32", "absmax4-g128", "absmax3-g128"),
-        *("zeropoint8", "zeropoint8-row", "zeropoint4-g32", "zeropoint4-g128", "zeropoint3-g128"),
+        *("absmax8", "absmax8-row", "absmax8-g128", "absmax4", "absmax4-row", "absmax4-g32", "absmax4-g128"),
+        *("absmax3", "absmax3-g128", "zeropoint8", "zeropoint8-row", "zeropoint8-g128", "zeropoint4"),
+        *("zeropoint4-g32", "zeropoint4-g128", "zeropoint3", "zeropoint3-g128"),
     ],
 )
 def _evenly_spaced(match: re.Match[str]) -> Precision:
@@ -128,6 +129,8 @@ def _gptq(match: re.Match[str]) -> Precision:
     return Gptq(match[0], int(bits), int(size) if size else "row", act_order=act_order is not None, dataset=dataset)
 
 
-@precisions.family(r"(w8a8|absmax4-g32|absmax4-g64)-head8", examples=["w8a8-head8", "absmax4-g32-head8"])
+@precisions.family(
+    r"(w8a8|absmax4-g32|absmax4-g64)-head8", examples=["w8a8-head8", "absmax4-g32-head8", "absmax4-g64-head8"]
+)
 def _with_head8(match: re.Match[str]) -> Precision:
     return WithHead8(match[0], precisions[match[1]])

@@ -11,10 +11,11 @@ from benchsuite.report.figures import new_figure, save_figure
 def plot_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], stem: Path) -> list[Path]:
     """Write STEM.svg and STEM.png of `counts` (K, K), rows true and columns predicted, shaded by the row's share."""
     size = 2.0 + 0.7 * len(labels)
-    figure = new_figure(size + 1, size)
+    figure = new_figure(size + 1.6, size)
     axes = figure.add_subplot()
     shares = [[count / max(sum(row), 1) for count in row] for row in counts]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    shades = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(shades, label="share of the true class")
     for true, row in enumerate(counts):
         for predicted, count in enumerate(row):
             colour = "white" if shares[true][predicted] > 0.5 else "black"

@@ -58,7 +58,7 @@ def print_summary(records: Sequence[Record], console: Console) -> None:
             console.print(Text(f"Limited to {numbers} examples a dataset; intervals say what that leaves open."))
         for model, bits in _quantized_before(references.values()).items():
             console.print(
-                Text(f"{model} was quantized before: its {REFERENCE} is weights of {bits:.3g} bits as they are.")
+                Text(f"{model} was quantized before: its {REFERENCE} is weights of {bits:.4g} bits as they are.")
             )
     reasons: dict[tuple[str, str], list[str]] = {}
     for record in records:

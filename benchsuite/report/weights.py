@@ -65,7 +65,7 @@ def _draw_precision(
     rows = {"all layers": list(before), **kinds}
     figure = new_figure(11, 2.2 * len(rows))
     grid: Any = figure.subplots(len(rows), 2, squeeze=False)
-    figure.suptitle(f"{title}: {covered.bits_per_weight:.2f} bits per weight")
+    figure.suptitle(f"{title}: {covered.bits_per_weight:.3f} bits per weight")
     for (label, names), (values, levels) in zip(rows.items(), grid, strict=True):
         _draw_values(values, label, [before[name] for name in names], [weight_of(layers[name]) for name in names])
         _draw_levels(levels, [layers[name] for name in names])

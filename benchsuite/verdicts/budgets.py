@@ -112,7 +112,7 @@ class Budgets:
             if not any(rule.breadth(*metric) for metric in gated):
                 names = sorted({name for name, _, _ in metrics} | DEFAULTS.keys())
                 if rule.metric not in names:
-                    raise UnknownNameError("metric in --budget", rule.metric, names)
+                    raise UnknownNameError("metric of this comparison in --budget", rule.metric, names)
                 where = f"@{rule.where}: no cell or dataset" if rule.where else ": no metric that can get worse"
                 raise UsageError(f"--budget {rule.metric}{where} of this comparison fits")
 

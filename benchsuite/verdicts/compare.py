@@ -170,6 +170,8 @@ def _differing_fingerprint(base: Record, head: Record, policy: Policy) -> str:
             details = [f"{key}: {base.protocol.get(key)} and {head.protocol.get(key)}" for key in changed]
             return f"the protocol differs ({'; '.join(details)})"
         hint = "; `--across-weights` compares two checkpoints" if name == "weights" else ""
+        if name == "data" and base.cell.limit != head.cell.limit:
+            hint = f" (--limit: {base.cell.limit or 'none'} and {head.cell.limit or 'none'})"
         return f"the {name} differ{'s' if name == 'tokenizer' else ''}{hint}"
     return ""
 

@@ -97,3 +97,9 @@ def test_the_work_of_the_clock_is_the_tokens_of_one_batch_of_prompts(model: Any)
     work = classification.work(model, texts(), batch_size=2)
     wanted = sum(len(model.tokenizer.encode(classification_prompt(text.text))) for text in TEXTS[:2])
     assert (work.tokens, work.samples) == (wanted, 2)
+
+
+def test_one_class_is_no_question(model: Any) -> None:
+    one = (LabelledText("a text", 0),)
+    with pytest.raises(DataError, match="one label only, 'A'"):
+        classification.evaluate(model, texts(one, ("A",)), batch_size=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,10 +24,12 @@ EXAMPLES = re.findall(
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
     """What the documentation's code defines."""
-    defined: dict[str, Any] = {"__name__": "documentation"}
-    for example in EXAMPLES:
-        exec(example, defined)
-    return defined
+    ternary = ModuleType("ternary")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "ternary", ternary)
+        for example in EXAMPLES:
+            exec(example, vars(ternary))
+    return vars(ternary)
 
 
 def test_the_example_has_at_most_30_lines() -> None:

@@ -99,6 +99,13 @@ def test_records_whose_fingerprints_differ_are_not_comparable_and_the_one_is_nam
     assert comparison.exit_status == 3
 
 
+def test_data_that_differ_by_their_limit_say_so(make_run: MakeRun) -> None:
+    other = {"weights": "w", "tokenizer": "t", "data": "other", "protocol": "p"}
+    head = [dataclasses.replace(r, cell=dataclasses.replace(r.cell, limit=10)) for r in make_run(1, fingerprints=other)]
+    verdicts = compared(make_run(), head).verdicts
+    assert {(v.outcome, v.reason) for v in verdicts} == {("not comparable", "the data differ (--limit: none and 10)")}
+
+
 def test_two_checkpoints_are_compared_where_that_is_asked_for(make_run: MakeRun) -> None:
     head = make_run(0, loss=0.02, fingerprints={"weights": "x", "tokenizer": "t", "data": "d", "protocol": "p"})
     assert outcomes(compared(make_run(), head, across_weights=True))["perplexity"] == {"worse"}
