@@ -39,7 +39,8 @@ def reason_of(error: Exception) -> str:
     """What went wrong, in a line: our own words as they are, a library's behind the kind of its error."""
     if isinstance(error, BenchsuiteError):
         return str(error)
-    return traceback.format_exception_only(error)[0].splitlines()[0]
+    said = traceback.format_exception_only(error)
+    return next(line for line in said if not line.startswith(" ")).splitlines()[0]  # a SyntaxError's begins with where
 
 
 class UsageError(BenchsuiteError):

@@ -49,8 +49,8 @@ _FINAL_NUMBER = re.compile(r"#### \S+\s*\Z")
 
 
 def is_file(name: str) -> bool:
-    """Whether a dataset's name means a file: it ends as one of those that can be read."""
-    return name.endswith(SUFFIXES)
+    """Whether a dataset's name means a file: it ends as one of those that can be read, or is there."""
+    return name.endswith(SUFFIXES) or Path(name).is_file()
 
 
 def named_by_task(names: Sequence[str], task: str | None) -> list[str]:
@@ -59,7 +59,7 @@ def named_by_task(names: Sequence[str], task: str | None) -> list[str]:
     Raises UsageError for a file whose task is not said, or a task that no file is there for.
     """
     qualified = [match for name in names if (match := _QUALIFIED.fullmatch(name))]
-    files = {name for name in names if not _QUALIFIED.fullmatch(name) and (is_file(name) or Path(name).is_file())}
+    files = {name for name in names if not _QUALIFIED.fullmatch(name) and is_file(name)}
     if task and not files and not any(match[1] == task for match in qualified):
         raise UsageError(f"--task {task} says what the rows of a file are, but no file is named; add --dataset PATH")
     if task and task not in TASKS:

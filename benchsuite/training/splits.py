@@ -44,7 +44,7 @@ def load_splits(
     give. A named dataset without a validation split gives 5 % of its train split, by `seed`. Raises DataError where a
     split is empty, UsageError where the dataset is for another task.
     """
-    if is_file(data) or Path(data).is_file():
+    if is_file(data):
         splits = _dealt(data, task_of_rows(Path(data), tasks), seed, validation, test)
     elif validation or test:
         raise UsageError(f"{data} has splits of its own; --validation and --test go with a file")

@@ -39,6 +39,10 @@ def test_the_registry_imports_none_of_the_heavy_libraries() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_a_glob_finds_the_grids_with_one_scale_too() -> None:
+    assert {"absmax4", "absmax3", "zeropoint4", "zeropoint3", "absmax4-g128"} <= set(precisions.select(["*[34]*"]))
+
+
 @pytest.mark.parametrize("name", ["absmax4-g0", "zeropoint8-g00", "nf4-g0", "gptq4-g0"])
 def test_a_group_of_no_columns_is_refused_when_it_is_named(name: str) -> None:
     with pytest.raises(UsageError, match=r"a group of 0+ columns; name a positive number"):

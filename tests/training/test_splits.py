@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,10 @@ def test_one_class_is_none(tmp_path):
     path.write_text(json.dumps([{"text": f"text {index}", "label": "cat"} for index in range(40)]))
     with pytest.raises(DataError, match="one label only, 'cat'"):
         load_splits(str(path), ("classification",), seed=0)
+
+
+def test_a_file_of_another_kind_is_named_as_one(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    file.write_text("text,label\n")
+    with pytest.raises(UsageError, match="wanted a file that ends in"):
+        load_splits(str(file), ["classification"], seed=0)
