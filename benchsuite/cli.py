@@ -48,6 +48,16 @@ class _Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As Click does, but with 141 where the reader of standard output has left: 1 is for a regression alone."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, SystemExit) as error:  # Rich makes the one of the other, Click would
+            if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+                raise
+            _stdout_is_lost()
+            sys.exit(141)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         if args and args[0] not in COMMANDS:
             raise UnknownNameError("command", args[0], COMMANDS)
@@ -64,7 +74,10 @@ def group() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other."""
+    """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other.
+
+    It is 141, as of programs that a pipe ends, where the reader of standard output has left (`| head`).
+    """
     interrupt_when_terminated()  # what is half done is cleared away
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal or a log without our signs gets a question mark
@@ -79,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchsuiteError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 3)
-    except Exception as error:  # 1 is for a regression alone
+    except Exception as error:
         if isinstance(error, OSError) and _stdout_is_lost():
             said = f"standard output cannot be written: {error.strerror}; send it elsewhere"
         else:

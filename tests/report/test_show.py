@@ -52,6 +52,19 @@ def test_signs_that_the_output_has_no_code_for_are_replaced(tmp_path: Path) -> N
     assert b"2.500" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["show", "history"])  # Rich leaves one of them, Click the other
+def test_a_reader_that_has_left_is_no_regression(command: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "Linux" / "0001_first.json", "fp32", 2.5)
+    stored = {"show": [run], "history": ["--storage", tmp_path, "--all"]}[command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchsuite", command, *stored], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert (process.returncode, said) == (141, b"")
+
+
 def test_what_is_no_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
