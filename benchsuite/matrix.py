@@ -192,8 +192,6 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
     for engine in matrix.engines:
         if engine not in ENGINES:
             raise UnknownNameError("engine", engine, ENGINES)
-    if not matrix.models:
-        raise UsageError("no model is selected; name one with --model")
     for chosen, kind in ((matrix.models, "models"), (matrix.datasets, "datasets")):
         labels = [(models if kind == "models" else datasets)[name].name for name in chosen]
         if repeated := sorted({label for label in labels if labels.count(label) > 1}):

@@ -192,11 +192,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.fixture
-def model(request: pytest.FixtureRequest, precision: str, attention: str, device: str, engine: str) -> Any:
+def model(request: pytest.FixtureRequest, precision: str, attention: str, engine: str) -> Any:
     """The language model of this cell, in this cell's precision, or another engine that holds it; one at a time."""
     if engine != "native":
         return _session(request).engine(engine, request.param, precision)
-    return _session(request).loaded(request.param, precision, device, attention).model
+    return _session(request).loaded(request.param, precision, attention).model
 
 
 @pytest.fixture

@@ -157,8 +157,7 @@ class RunningCell:
             write_samples(self._session.samples, self._measurement.cell, found.items)
 
     def _loaded(self) -> Loaded:
-        point = self._point
-        return self._session.loaded(point["model"], point["precision"], self._session.device, point["attention"])
+        return self._session.loaded(self._point["model"], self._point["precision"], self._point["attention"])
 
     def _finish(self) -> None:
         """The record is whole: into the benchmark's JSON with it."""

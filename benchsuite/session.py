@@ -65,11 +65,11 @@ class Session:
         self.limits = _read_limits(self.device) if profiles else None
         self.results = ResultsFile(config)
 
-    def loaded(self, model: str, precision: str, device: str, attention: str) -> Loaded:
+    def loaded(self, model: str, precision: str, attention: str) -> Loaded:
         """The model in that precision, loaded now unless it is resident."""
         with self.progress.showing(f"loading {models[model].name} in {precision}"):
-            key = (model, precision, device, attention)
-            return self._resident.get(key, lambda: Loaded(*load(model, precision, device, attention)))
+            key = (model, precision, attention)
+            return self._resident.get(key, lambda: Loaded(*load(model, precision, self.device, attention)))
 
     def engine(self, name: str, model: str, precision: str) -> Engine:
         """Another engine with the weights of a model, held the way that is nearest to a precision."""

@@ -79,7 +79,7 @@ def load_directory(path: Path, name: str, *, device: str = "cpu", attention: Att
     return NativeClassifier(name, module.to(device), tokenizer, weights, classes=classes, pad_token_id=padding)
 
 
-def load_random(shape: str, *, device: str = "cpu", attention: Attention = "sdpa") -> LanguageModel:
+def load_random(shape: str, *, device: str, attention: Attention) -> LanguageModel:
     """Seeded random weights in a known shape, with the embedded model's tokenizer: for speed and memory only."""
     tokenizer = load_tokenizer(TINY)
     config = hub_layout.config_from_hub(read_config(TINY)) if shape == "tiny" else gpt2.CONFIGS[shape]

@@ -12,7 +12,7 @@ SCHEMA = 1
 HEADINGS = ("cell", "metric", "commit", "time (UTC)", "before", "after", "change", "", "confidence")
 
 
-def history_table(series: Sequence[Series], *, everything: bool = False) -> str:
+def history_table(series: Sequence[Series], *, everything: bool) -> str:
     """A row per step; the values of every run of every series too where `everything` is asked for."""
     rows = [HEADINGS, *(_row(one, step) for one in series for step in one.steps)]
     lines = aligned(rows, left=len(HEADINGS)) if len(rows) > 1 else ["no step"]

@@ -77,7 +77,7 @@ def track_training(
     directory: Path,
     *,
     table: Sequence[Mapping[str, Any]] = (),
-    pictures: Iterable[Path] = (),
+    pictures: Iterable[Path],
 ) -> None:
     """What a training run in `directory` found, into the run that followed its losses (the same name)."""
     shown = [path for path in pictures if path.suffix == ".png"]

@@ -54,9 +54,7 @@ def make_report(
     return Report(*names, comparison, {label: lines for label, lines in moved.items() if lines})
 
 
-def write_reports(
-    report: Report, *, everything: bool = False, markdown_file: Path | None = None, json_file: Path | None = None
-) -> None:
+def write_reports(report: Report, *, everything: bool, markdown_file: Path | None, json_file: Path | None) -> None:
     """Write the Markdown and the JSON where a file is named, and print the table."""
     if markdown_file:
         atomic_write(markdown_file, markdown(report))
@@ -68,7 +66,7 @@ def write_reports(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def text_table(report: Report, *, everything: bool = False, colour: bool = False) -> str:
+def text_table(report: Report, *, everything: bool, colour: bool) -> str:
     """The verdicts as a table, the gravest first; those that say nothing new only where `everything` is asked for."""
     shown = [verdict for verdict in _sorted(report.comparison.verdicts) if everything or _tells_something(verdict)]
     headings = _headings(report.comparison)
@@ -88,8 +86,8 @@ def text_table(report: Report, *, everything: bool = False, colour: bool = False
     return "\n".join(lines) + "\n"
 
 
-def markdown(report: Report, limit: int = GITHUB_LIMIT) -> str:
-    """The verdicts for a pull request: the gravest in sight, the rest folded, at most `limit` characters."""
+def markdown(report: Report) -> str:
+    """The verdicts for a pull request: the gravest in sight, the rest folded, no longer than GitHub shows."""
     comparison = report.comparison
     sign = {0: "✅", 1: "❌", 3: "⚠️"}[comparison.exit_status]
     head = [f"### {sign} {summary(comparison)}", "", f"`{report.base}` → `{report.head}`", ""]
@@ -107,7 +105,7 @@ def markdown(report: Report, limit: int = GITHUB_LIMIT) -> str:
     text = "\n".join(head) + "\n"
     for title, lines in folded:
         opened = " open" if title.endswith(GRAVE) else ""
-        text += _fitting(f"<details{opened}><summary>{title}</summary>\n", lines, limit - len(text))
+        text += _fitting(f"<details{opened}><summary>{title}</summary>\n", lines, GITHUB_LIMIT - len(text))
     return text
 
 

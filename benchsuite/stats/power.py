@@ -26,17 +26,17 @@ class Design:
     rounds: int
     runs: int = 1
 
-    def power(self, change: float, *, margin: float = 0.0, level: float = 0.95) -> float:
+    def power(self, change: float, *, margin: float = 0.0) -> float:
         """The chance that a true log ratio of `change` is found to be above `margin`."""
-        threshold, deviation = self._threshold(level)
+        threshold, deviation = self._threshold()
         return float(special.ndtr((change - margin - threshold) / deviation))
 
-    def smallest(self, power: float = 0.9, *, margin: float = 0.0, level: float = 0.95) -> float:
+    def smallest(self, power: float = 0.9, *, margin: float = 0.0) -> float:
         """The smallest log ratio that is found to be above `margin` with that chance."""
-        threshold, deviation = self._threshold(level)
+        threshold, deviation = self._threshold()
         return margin + threshold + float(special.ndtri(power)) * deviation
 
-    def _threshold(self, level: float) -> tuple[float, float]:
+    def _threshold(self) -> tuple[float, float]:
         """How far above the margin the estimate has to lie, and the deviation of the estimate from that.
 
         The test adds the spread of its own rounds to the whole of `between`; degrees of freedom after Welch and
@@ -50,6 +50,6 @@ class Design:
         if not noise + rounds:
             return 0.0, 1e-300
         df = (noise + rounds) ** 2 / (noise**2 / self.df + rounds**2 / (2 * self.runs * self.rounds - 2))
-        reach = float(special.stdtrit(df, (1 + level) / 2)) * math.sqrt(sides * (noise + rounds))
+        reach = float(special.stdtrit(df, 0.975)) * math.sqrt(sides * (noise + rounds))
         variance = sides * (own + RANKS * self.within**2 / self.rounds) + reach**2 / (2 * df)
         return reach * (1 - 1 / (4 * df)), math.sqrt(variance)

@@ -61,7 +61,7 @@ def find_files(name: str, storage: Path = STORAGE) -> list[Path]:
     return newest
 
 
-def saved_runs(storage: Path = STORAGE) -> list[Path]:
+def saved_runs(storage: Path) -> list[Path]:
     """All runs in pytest-benchmark's storage, the oldest first."""
     files = [file for file in storage.glob("**/*.json") if SAVED.fullmatch(file.stem)]
     return sorted(files, key=lambda file: (_number(file), file.parent.name, file.stem))

@@ -114,10 +114,10 @@ def _cast(rng: random.Random) -> dict[str, str]:
     thing = f"{rng.choice(words.COLOURS)} {rng.choice(words.THINGS)}"
     elder = rng.choice(tuple(_ELDERS))
     region = rng.choice(_REGIONS)
-    (he, him, his), (fhe, fhim, fhis), (ohe, ohim, oher) = (_PRONOUNS[sex] for sex in (hero_sex, friend_sex, other_sex))
+    (he, him, his), (fhe, _, _), (ohe, ohim, oher) = (_PRONOUNS[sex] for sex in (hero_sex, friend_sex, other_sex))
     return {
         "hero": hero, "he": he, "him": him, "his": his, "craft": rng.choice(words.CRAFTS),
-        "friend": friend, "fhe": fhe, "fhim": fhim, "fhis": fhis, "kin": rng.choice(_KIN[friend_sex]),
+        "friend": friend, "fhe": fhe, "kin": rng.choice(_KIN[friend_sex]),
         "other": other, "ohe": ohe, "ohim": ohim, "oher": oher, "other_craft": rng.choice(words.CRAFTS),
         "village": village, "town": town, "region": region, "region_cap": capitalised(region),
         "thing": thing, "the_thing": f"the {thing}", "spot": rng.choice(_SPOTS), "colour2": rng.choice(words.COLOURS),
