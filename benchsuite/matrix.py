@@ -192,8 +192,10 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
     for engine in matrix.engines:
         if engine not in ENGINES:
             raise UnknownNameError("engine", engine, ENGINES)
-    for chosen, kind in ((matrix.models, "models"), (matrix.datasets, "datasets")):
-        labels = [(models if kind == "models" else datasets)[name].name for name in chosen]
+    for kind, labels in (
+        ("models", [models[name].name for name in matrix.models]),
+        ("datasets", [datasets[name].name for name in matrix.datasets]),
+    ):
         if repeated := sorted({label for label in labels if labels.count(label) > 1}):
             raise UsageError(f"two {kind} are both called {repeated[0]!r}; rename a directory or measure them apart")
     return matrix

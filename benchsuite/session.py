@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -236,7 +237,7 @@ def cell_of(session: Session, item: pytest.Item) -> Cell:
 def without_nan(value: Any) -> Any:
     """The same JSON value with null for each NaN and infinity, which JSON does not have."""
     if isinstance(value, float):
-        return value if value - value == 0 else None
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: without_nan(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -60,8 +60,8 @@ def command(
     from benchsuite.verdicts.runs import folder_of_runs
 
     policy = Policy(make_budgets(budgets, settings_here().get("budgets")))
-    for path, option in ((markdown, "--markdown"), (json_file, "--json")):
-        require_writable(path, option)
+    require_writable(markdown, "--markdown")
+    require_writable(json_file, "--json")
     interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         trial = Trial(_sides(revisions, env_a, env_b, stack))

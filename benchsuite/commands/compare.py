@@ -45,8 +45,8 @@ def command(
     from benchsuite.verdicts.storage import find_runs
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # prompts of items that flipped are quoted where they are at hand
-    for path, option in ((markdown, "--markdown"), (json_file, "--json")):
-        require_writable(path, option)
+    require_writable(markdown, "--markdown")
+    require_writable(json_file, "--json")
     rules = make_budgets(budgets, settings_here().get("budgets"))
     policy = Policy(rules, across_weights=across_weights)
     files = [find_runs(given, storage) for given in (base, head)]

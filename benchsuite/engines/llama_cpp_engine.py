@@ -161,8 +161,8 @@ def _write(source: Source, path: Path) -> None:
     writer.add_token_list([f"<{token}>" for token in range(config.vocab_size)])
     writer.add_token_types([gguf.TokenType.NORMAL] * config.vocab_size)
     writer.add_token_merges(["< >"])
-    for name in ("bos", "eos"):
-        getattr(writer, f"add_{name}_token_id")(config.vocab_size - 1)
+    writer.add_bos_token_id(config.vocab_size - 1)
+    writer.add_eos_token_id(config.vocab_size - 1)
     for name, tensor in state.items():
         writer.add_tensor(_gguf_name(name), tensor.contiguous().numpy())
     writer.write_header_to_file()

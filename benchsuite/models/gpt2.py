@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -350,11 +350,9 @@ class GPT2(nn.Module):
         self.kernels = in_rows(self._chosen) if one_token else self._chosen
 
 
-@contextlib.contextmanager
-def _kernels(attention: Attention) -> Iterator[None]:
+def _kernels(attention: Attention) -> contextlib.AbstractContextManager[None]:
     """Force the flash kernel where it was asked for; otherwise PyTorch chooses."""
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION) if attention == "flash" else contextlib.nullcontext():
-        yield
+    return sdpa_kernel(SDPBackend.FLASH_ATTENTION) if attention == "flash" else contextlib.nullcontext()
 
 
 def random_state(config: GPT2Config, *, seed: int = 0) -> dict[str, Tensor]:

@@ -59,12 +59,8 @@ def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
     places = width // _BYTES[bits]
     if bits == 3:
         packed = packed.reshape(rows, 3, places)
-        last = (packed >> 6 << _shifts(packed.device)).sum(1, keepdim=True, dtype=torch.uint8)
+        shifts = torch.tensor([[0], [2], [4]], dtype=torch.uint8, device=packed.device)  # of run 3's bits
+        last = (packed >> 6 << shifts).sum(1, keepdim=True, dtype=torch.uint8)
         packed = torch.cat((packed & 0x3F, last), 1)  # (R, 4, W)
     codes = torch.stack((packed & (1 << bits) - 1, packed >> bits), 1)
     return codes.view(rows, _RUNS[bits] * places)[:, :columns]
-
-
-def _shifts(device: torch.device) -> Tensor:
-    """(3, 1): which bits of run 3 stand in bytes of runs 0, 1 and 2."""
-    return torch.arange(0, 6, 2, dtype=torch.uint8, device=device).view(3, 1)

@@ -181,7 +181,8 @@ def _no_effect() -> Effect:
 def _no_flip(base: Metric) -> Effect:
     """What equal outcomes of n items show where the model's outputs differ: in other items one may flip."""
     assert isinstance(base.evidence, Items | Values)
-    right = np.ones(len(next(iter(vars(base.evidence).values()))), dtype=bool)
+    items = base.evidence.outcomes if isinstance(base.evidence, Items) else base.evidence.values
+    right = np.ones(len(items), dtype=bool)
     return stats.paired_proportion(right, right)
 
 

@@ -62,9 +62,9 @@ def train(recipe: Recipe, rows: np.ndarray, directory: Path, *, device: torch.de
     if compiled:
         require_compiler(str(device))
     loss_of: Callable[[GPT2, Tensor], Tensor] = torch.compile(_loss) if compiled else _loss
-    start = first = checkpoints.restore(directory, recipe, model, optimizers)
+    first = checkpoints.restore(directory, recipe, model, optimizers)
     began = told = time.monotonic()
-    for step in range(start, recipe.steps):
+    for step in range(first, recipe.steps):
         batch = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = recipe.rate(step)
