@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
+from benchsuite.verdicts.storage import STORAGE
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 storage_option = click.option(
     "--storage",
     type=click.Path(path_type=Path),
-    default=Path(".benchmarks"),
+    default=STORAGE,
     show_default=True,
     help="Where pytest-benchmark saves its runs.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from benchsuite.report.confusion import plot_confusion
 from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
-from benchsuite.training.features import Feature, class_features, collate
+from benchsuite.training.features import Feature, class_features, collate, excluded_of
 from benchsuite.training.loop import SoftLoss, Trained, is_main_process, require_runnable, train
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
@@ -86,7 +87,7 @@ def run(
     resume: bool = False,
     metrics_file: str = "metrics.json",
     soft_loss: SoftLoss | None = None,
-    arguments: dict[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Record:
     """Train the classifier `start` and measure it on the test split; everything goes into `directory`.
 
@@ -121,11 +122,6 @@ def run(
         found = classify(
             start.module, test.rows, splits.test, pad=pad, batch_size=settings.batch_size, progress=progress
         )
-    excluded = {
-        f"{name}: {reason}": count
-        for name, features in (("train", rows), ("test", test))
-        for reason, count in features.excluded.items()
-    }
     record = record_of(start, found, splits.test, settings.qat or "fp32", settings.batch_size)
     # under QAT the module holds and computes in fp32: its size and its speed are not those of the precision
     metrics = {
@@ -137,7 +133,7 @@ def run(
         record,
         metrics={**metrics, **{name: Metric(loss, "nats", "lower") for name, loss in losses.items()}},
         protocol={**record.protocol, "settings": settings.to_json(), "training_s": trained.seconds},
-        excluded=excluded,
+        excluded=excluded_of(train=rows, test=test),
     )
     if is_main_process():
         _write(start, found, record, trained, directory, metrics_file, settings.track)

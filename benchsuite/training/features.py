@@ -27,6 +27,11 @@ class Features:
     excluded: Mapping[str, int]
 
 
+def excluded_of(**splits: Features) -> dict[str, int]:
+    """What was cut or left out, by the name of its split and the reason."""
+    return {f"{name}: {reason}": n for name, held in splits.items() for reason, n in held.excluded.items()}
+
+
 def causal_features(examples: Examples, encode: Encode, *, end: int, context: int, answer_only: bool) -> Features:
     """Documents, each opened by the token `end`, and instructions, each closed by it, for next-token training.
 
@@ -64,7 +69,7 @@ def class_features(examples: Examples, encode: Encode, *, context: int) -> Featu
     ids = encode([item.text for item in texts])
     for row, tokens in enumerate(ids):
         if not tokens:
-            raise DataError(f"{examples.dataset} ({examples.split}), row {row}: an empty text")
+            raise DataError(f"{examples.where}, row {row}: an empty text")
     rows = [{"input_ids": t[:context], "labels": item.label} for t, item in zip(ids, texts, strict=True)]
     return Features(rows, counted(cut_to_the_context=sum(len(tokens) > context for tokens in ids)))
 

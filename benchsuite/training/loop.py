@@ -34,8 +34,8 @@ from benchsuite.training.run_directory import last_checkpoint, require_space, sa
 from benchsuite.training.settings import Settings
 from benchsuite.training.start import Start, quiet_transformers
 
-SoftLoss = Callable[[Any, Mapping[str, Tensor], Any, "Tensor | float | None"], Tensor]
-"""(hard loss, inputs, outputs, items in the batch) to the loss that is minimised; see `benchsuite.training.distill`."""
+# (hard loss, inputs, outputs, items in the batch) to the loss that is minimised; see `benchsuite.training.distill`
+SoftLoss = Callable[[Tensor, Mapping[str, Tensor], Any, "Tensor | float | None"], Tensor]
 LOGS = 100  # points of the loss curve
 
 

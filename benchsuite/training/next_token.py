@@ -24,7 +24,7 @@ from benchsuite.report.columns import markdown_table
 from benchsuite.report.curves import plot_losses
 from benchsuite.report.track import track_training
 from benchsuite.training import run_directory
-from benchsuite.training.features import causal_features
+from benchsuite.training.features import causal_features, excluded_of
 from benchsuite.training.loop import SoftLoss, is_main_process, require_runnable, train
 from benchsuite.training.qat import fake_quantize, grid_of
 from benchsuite.training.settings import Settings
@@ -32,8 +32,7 @@ from benchsuite.training.splits import Splits
 from benchsuite.training.start import Start
 
 METRICS = "metrics.json"
-TIMED_ROUNDS = 5
-"""Batches of test instructions whose median time gives the tokens/s of inference."""
+TIMED_ROUNDS = 5  # of a batch of test instructions, whose median time gives the tokens/s of inference
 
 
 def run(
@@ -85,8 +84,7 @@ def run(
         | ({} if settings.qat else {"weight_bytes": Metric(size_bytes(start.module), "B", "lower")}),
         protocol={"settings": settings.to_json(), "answer_only": answer_only, "training_s": trained.seconds},
         machine=describe_machine(device),
-        excluded={f"{name}: {reason}": count for name, features in (("train", rows), ("test", test))
-                  for reason, count in features.excluded.items()},
+        excluded=excluded_of(train=rows, test=test),
     )  # fmt: skip
     if is_main_process():
         start.save(directory)

@@ -42,7 +42,12 @@ from benchsuite.training.summary import write_summary
 
 STEPS = ("baseline", "ptq", "bnb")
 INT8 = "absmax8-row"
-METRICS = {"baseline": "metrics_baseline.json", "ptq": "metrics_ptq_scratch.json", "bnb": "metrics_quant_bnb.json"}
+METRICS = {
+    "baseline": "metrics_baseline.json",
+    "ptq": "metrics_ptq_scratch.json",
+    "bnb": "metrics_quant_bnb.json",
+    "qat": "metrics_qat.json",
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def run(recipe: Recipe, steps: tuple[str, ...] = STEPS) -> str:
     if recipe.qat:
         _scratch(recipe, recipe.baseline, recipe.qat, recipe.output / f"ptq-scratch-{recipe.qat}")
         trained = recipe.output / f"qat-{recipe.qat}"
-        _once(recipe, trained / "metrics_qat.json", lambda: _train_under(recipe, recipe.qat, trained))
+        _once(recipe, trained / METRICS["qat"], lambda: _train_under(recipe, trained))
         _scratch(recipe, trained, recipe.qat, trained / "quantized")
     records = _finished(recipe)
     table = write_summary(records, "baseline", recipe.output)
@@ -129,12 +134,12 @@ def _train(recipe: Recipe) -> None:
     )
 
 
-def _train_under(recipe: Recipe, precision: str | None, directory: Path) -> None:
+def _train_under(recipe: Recipe, directory: Path) -> None:
     # the weights are trained already: they are moved onto the grid, not learned anew
     rate = recipe.settings.learning_rate / 10
-    settings = replace(recipe.settings, qat=precision, epochs=1, learning_rate=rate, early_stopping=None)
+    settings = replace(recipe.settings, qat=recipe.qat, epochs=1, learning_rate=rate, early_stopping=None)
     start = classifier(str(recipe.baseline), recipe.splits.train.labels, seed=settings.seed)
-    classify.run(start, recipe.splits, settings, directory, resume=recipe.resume, metrics_file="metrics_qat.json")
+    classify.run(start, recipe.splits, settings, directory, resume=recipe.resume, metrics_file=METRICS["qat"])
 
 
 def _scratch(recipe: Recipe, source: Path, precision: str, directory: Path) -> None:

@@ -17,6 +17,7 @@ from benchsuite.files import writable_directory
 from benchsuite.record import Record
 from benchsuite.verdicts import worktrees
 from benchsuite.verdicts.compare import Key, read_side
+from benchsuite.verdicts.storage import STORAGE
 
 LAST_LINES = 15  # of a run that wrote no file
 FINISHED = (0, 1, 5)  # statuses of pytest: all passed, some failed, nothing was selected
@@ -77,7 +78,7 @@ def folder_of_runs(command: str, keep: Path | None = None) -> Path:
         if any(folder.glob("*.json")):
             raise UsageError(f"--keep {folder}: has runs of another time in it; name another directory")
         return folder
-    parent = writable_directory(str(Path(".benchmarks") / command), "results in")
+    parent = writable_directory(str(STORAGE / command), "results in")
     now = time.strftime("%Y%m%d-%H%M%S")
     for name in itertools.chain([now], (f"{now}-{count}" for count in itertools.count(2))):
         with contextlib.suppress(FileExistsError):  # of a command that began in the same second

@@ -12,8 +12,7 @@ from benchsuite.data.synthetic.splits import draw_split
 
 LABELS = ("World", "Sports", "Business", "Technology")
 SIZES: dict[Split, int] = {"train": 24_000, "validation": 500, "test": 1_000}
-AMBIGUOUS_SHARE = 0.11
-"""Headlines that fit two topics equally well: the best possible classifier gets half of them, 5.5 %, wrong."""
+AMBIGUOUS_SHARE = 0.11  # fit two topics equally well: the best possible classifier gets half of them, 5.5 %, wrong
 
 
 class _Slots(dict[str, str]):

@@ -10,8 +10,7 @@ from benchsuite.data.examples import Instruction, Split
 from benchsuite.data.synthetic import lexicon
 from benchsuite.data.synthetic.splits import content, stream
 
-SIZES: dict[Split, int] = {"train": 935, "validation": 55, "test": 110}
-"""85, 5 and 10 % of 1,100."""
+SIZES: dict[Split, int] = {"train": 935, "validation": 55, "test": 110}  # 85, 5 and 10 % of 1,100
 
 
 def _lexical(kind: lexicon.Kind) -> Iterator[Instruction]:
@@ -37,7 +36,7 @@ def _voices() -> Iterator[Instruction]:
 def _sentence_types() -> Iterator[Instruction]:
     for kind, templates in lexicon.SENTENCES.items():
         output = f"The sentence is {kind}."
-        # Ordered without repeats: not every template has every slot.
+        # ordered without repeats: not every template has every slot.
         sentences = dict.fromkeys(
             template.format(doer, verb, thing)
             for template in templates

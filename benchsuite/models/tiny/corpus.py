@@ -11,16 +11,15 @@ import numpy as np
 from benchsuite.data import prompts
 from benchsuite.data.synthetic import arithmetic, headlines, instructions, prose
 from benchsuite.data.synthetic.splits import stream
+from benchsuite.models.tokenizer import END_OF_TEXT
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-END_OF_TEXT = "<|endoftext|>"
+# five shots and the problem itself: the few-shot prompt of the evaluation is the beginning of such a document
 PROBLEMS_A_DOCUMENT = 6
-"""Five shots and the problem itself: the few-shot prompt of the evaluation is the beginning of such a document."""
-
+# share of the rows that each dataset fills
 MIX: Mapping[str, float] = {"prose": 0.22, "arithmetic": 0.40, "headlines": 0.12, "instructions": 0.26}
-"""Share of the rows that each dataset fills."""
 
 
 def documents() -> dict[str, list[str]]:

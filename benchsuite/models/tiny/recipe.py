@@ -26,8 +26,7 @@ from benchsuite.models.hub_layout import config_to_hub, state_to_hub
 from benchsuite.models.tiny import checkpoints, corpus, vocabulary
 
 SHAPE = GPT2Config(vocab_size=vocabulary.VOCABULARY_SIZE, n_positions=512, n_embd=192, n_layer=6, n_head=3)
-STORED_DTYPE = torch.float16
-"""Half the bytes of fp32, and three more bits of precision than bf16 where the weights are."""
+STORED_DTYPE = torch.float16  # half the bytes of fp32, and three more bits of precision than bf16 where the weights are
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from benchsuite.files import atomic_write, write_json
-from benchsuite.models.tiny.corpus import END_OF_TEXT
+from benchsuite.models.tokenizer import END_OF_TEXT
 
 VOCABULARY_SIZE = 4_096
 
