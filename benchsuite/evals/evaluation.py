@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchsuite.record import Better, Items, Metric, Values, Windows
-from benchsuite.stats.intervals import mean_interval, perplexity_interval, proportion_interval
+from benchsuite.stats import mean_interval, perplexity_interval, proportion_interval
 
 Progress = Callable[[int, int], None]  # (done, of how many)
 SAMPLES = 3  # how many items a record shows

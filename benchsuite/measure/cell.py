@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from benchsuite.data.examples import Examples
@@ -79,9 +80,8 @@ class Measurement:
 
     def evaluate(self, model: LanguageModel, examples: Examples, progress: Progress) -> Evaluation:
         """Quality, once: metrics with their evidence, the protocol, a few samples and counted exclusions."""
-        found: Evaluation = evaluation_for(examples.task).evaluate(
-            model, examples, batch_size=self.cell.batch_size, progress=progress
-        )
+        evaluate = evaluation_for(examples.task).evaluate
+        found = evaluate(model, examples, batch_size=self.cell.batch_size, progress=progress)
         self.keep(found, examples)
         return found
 
@@ -172,7 +172,7 @@ def speeds(seconds: list[float], *, tokens: int, samples: int, evidence: bool = 
     }
 
 
-def rate(seconds: np.ndarray[Any, Any], work: int, unit: str) -> Metric:
+def rate(seconds: NDArray[np.float64], work: int, unit: str) -> Metric:
     """`work` per second by the median round, with the rounds as evidence."""
     return Metric(work / float(np.median(seconds)), unit, "higher", n=len(seconds), evidence=Rounds(seconds, work))
 

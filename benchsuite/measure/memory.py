@@ -156,8 +156,7 @@ def _native(job: Job) -> Callable[[str | None, int], Callable[[], object]]:
         if dataset is None:
             return _generation(NativeEngine(model), model.tokenizer.vocab_size, batch_size)
         examples = datasets[dataset].load("test", job.limit)
-        run: Callable[[], object] = evaluation_for(examples.task).work(model, examples, batch_size=batch_size).run
-        return run
+        return evaluation_for(examples.task).work(model, examples, batch_size=batch_size).run
 
     return work
 

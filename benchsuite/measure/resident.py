@@ -1,4 +1,4 @@
-"""One model at a time: load it, apply a precision, keep it until another is wanted."""
+"""One model or engine at a time, kept until another is wanted."""
 
 from __future__ import annotations
 

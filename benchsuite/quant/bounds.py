@@ -149,9 +149,8 @@ def product_bound(x: Tensor, weight: Tensor, threshold: float = math.inf) -> Ten
     held = w.masked_fill(outlier, 0).abs().sum(1) + (~outlier).sum() * f  # (out,): Σ|w'| of the regular features
     bound = wide.abs().sum(1)[:, None] * f + e[:, None] * held  # (N, out)
     u, v = _UNIT_ROUNDOFF[torch.float32], _UNIT_ROUNDOFF[x.dtype]
-    size = (
-        wide.abs() @ (w.abs() + f[:, None]).t()
-    )  # (N, out): Σ|x w'|, which |y| does not exceed by more than the bound
+    # Σ|x w'|, which |y| does not exceed by more than the bound
+    size = wide.abs() @ (w.abs() + f[:, None]).t()  # (N, out)
     in_16_bits = wide[:, outlier].abs() @ (w.abs() + f[:, None])[:, outlier].t()
     lost = 2 + wide[:, outlier].abs().sum(1)[:, None]  # (N, 1) results and weights that are subnormal
     underflow = lost * _HALF_SUBNORMAL[x.dtype] + 2.0**-146

@@ -15,11 +15,9 @@ from benchsuite.files import is_classifier
 from benchsuite.quant.code_books import Book, CodeBook
 from benchsuite.quant.grids import Packed
 
-External = Callable[[nn.Linear, str], nn.Module]  # a linear layer and a device to the library's layer on that device
 
-
-def quantizer(name: str) -> External:
-    """The function that quantizes one layer as `name` says: `bnb-…` or `torchao-…`; ImportError without the library."""
+def quantizer(name: str) -> Callable[[nn.Linear, str], nn.Module]:
+    """What makes a layer on a device as `name` says, `bnb-…` or `torchao-…`; ImportError without the library."""
     library, _, form = name.partition("-")
     if library == "bnb":
         import bitsandbytes  # noqa: F401

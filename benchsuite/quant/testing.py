@@ -1,7 +1,7 @@
 """What every grid has to keep, as Hypothesis properties: one call in a test checks a grid of one's own.
 
-def test_my_grid_keeps_its_promises():
-    check_grid(MyGrid())
+    def test_my_grid_keeps_its_promises():
+        check_grid(MyGrid())
 
 Profiles of Hypothesis hold, but for the deadline: the first example pays for what is made once.
 """

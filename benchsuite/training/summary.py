@@ -9,7 +9,7 @@ from typing import Any
 from benchsuite.files import atomic_write, write_json
 from benchsuite.record import Items, Record
 from benchsuite.report.columns import markdown_table
-from benchsuite.stats.paired import paired_proportion
+from benchsuite.stats import paired_proportion
 
 COLUMNS = ("accuracy", "macro F1", "change of accuracy (95 %)", "size", "compression", "samples/s")
 

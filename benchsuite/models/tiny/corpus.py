@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchsuite.data import prompts
 from benchsuite.data.synthetic import arithmetic, headlines, instructions, prose
@@ -41,7 +42,7 @@ def documents() -> dict[str, list[str]]:
     }
 
 
-def rows(texts: Mapping[str, Sequence[str]], tokenizer: Tokenizer, count: int, width: int) -> np.ndarray:
+def rows(texts: Mapping[str, Sequence[str]], tokenizer: Tokenizer, count: int, width: int) -> NDArray[np.int16]:
     """`count` rows of `width` token ids (int16) in shuffled order, mixed as `MIX` says.
 
     A row begins with a document and holds documents of one dataset, each closed by the end-of-text token; what does

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
@@ -51,7 +52,7 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def train(recipe: Recipe, rows: np.ndarray, directory: Path, *, device: torch.device, compiled: bool) -> GPT2:
+def train(recipe: Recipe, rows: NDArray[np.int16], directory: Path, *, device: torch.device, compiled: bool) -> GPT2:
     """Train on `rows` (steps · batch_size, n_positions + 1) and return the model; progress goes to standard output."""
     torch.manual_seed(recipe.seed)
     # the fused kernel of the CPU is slower to train with than plain matrix products, which compiling fuses as well
