@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
+from benchsuite.commands.shared_options import new_directory_option
+
 
 @click.command()
 @click.argument("model")
 @click.option("--precision", required=True, help="such as absmax8-row, nf4-g64, gptq4-g128 or bnb-nf4")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
-)
+@new_directory_option
 def command(model: str, precision: str, device: str, output: Path) -> None:
     """Quantize MODEL (a name, a hub id or a directory) and write it in Hugging Face layout.
 

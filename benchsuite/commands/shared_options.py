@@ -1,17 +1,32 @@
-"""Options that commands on saved runs and on verdicts have in common."""
+"""Options that several commands have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from benchsuite.verdicts.storage import STORAGE
 
-F = TypeVar("F", bound=Callable[..., Any])
+Function = Callable[..., Any]
 
+
+def together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Several options as one decorator, in the order in which `--help` shows them."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+new_directory_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
+)
 storage_option = click.option(
     "--storage",
     type=click.Path(path_type=Path),
@@ -19,7 +34,7 @@ storage_option = click.option(
     show_default=True,
     help="Where pytest-benchmark saves its runs.",
 )
-_VERDICTS = (
+verdict_options = together(
     click.option(
         "--budget", "budgets", multiple=True, metavar="METRIC[@WHERE]=AMOUNT", help="How much worse is allowed."
     ),
@@ -27,10 +42,3 @@ _VERDICTS = (
     click.option("--markdown", type=click.Path(path_type=Path), help="Write Markdown for a pull request here too."),
     click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON here too."),
 )
-
-
-def verdict_options(function: F) -> F:
-    """`--budget`, `--all`, `--markdown` and `--json`."""
-    for option in reversed(_VERDICTS):
-        function = option(function)
-    return function

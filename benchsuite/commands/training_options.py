@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchsuite.commands.shared_options import together
 from benchsuite.models import ATTENTIONS
 from benchsuite.training.settings import Settings
 
 if TYPE_CHECKING:
     from benchsuite.record import Record
 
-F = TypeVar("F", bound=Callable[..., Any])
-_OPTIONS = (
+# one that is not given keeps the command's own default
+training_options = together(
     click.option("--learning-rate", type=float, help="peak of the schedule: linear warm-up, linear decay"),
     click.option("--batch-size", type=int, help="examples a step and device"),
     click.option("--epochs", type=float, help="times that the train split is read"),
@@ -34,34 +34,19 @@ _OPTIONS = (
     click.option("--track", multiple=True, default=None, help="wandb, tensorboard or trackio; may be repeated"),
     click.option("--seed", type=int, help="of weights, order and splits"),
 )
-
-
-def training_options(function: F) -> F:
-    """Add an option for every setting; one that is not given keeps the command's own default."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+output_option = together(
+    click.option("--resume", is_flag=True, help="go on with the unfinished run in the output directory"),
+    click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written"),
+)
+limit_options = together(
+    click.option("--train-limit", type=click.IntRange(1), metavar="N", help="train on the first N examples"),
+    click.option("--test-limit", type=click.IntRange(1), metavar="N", help="test on the first N examples"),
+)
 
 
 def settings_from(defaults: Settings, options: dict[str, Any]) -> Settings:
     """The defaults with those of the `training_options` that were given."""
     return replace(defaults, **{name: value for name, value in options.items() if value not in (None, ())})
-
-
-def output_option(function: F) -> F:
-    """`-o DIR` and `--resume`."""
-    resume = click.option("--resume", is_flag=True, help="go on with the unfinished run in the output directory")
-    output = click.option(
-        "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written"
-    )
-    return resume(output(function))
-
-
-def limit_options(function: F) -> F:
-    """`--train-limit` and `--test-limit`."""
-    train = click.option("--train-limit", type=click.IntRange(1), metavar="N", help="train on the first N examples")
-    test = click.option("--test-limit", type=click.IntRange(1), metavar="N", help="test on the first N examples")
-    return train(test(function))
 
 
 def echo_record(record: Record) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from benchsuite.commands.shared_options import new_directory_option
+
 
 @click.command()
 @click.argument("model")
 @click.option("--precision", "precisions", multiple=True, required=True, help="names, comma lists, globs; repeatable")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="directory that is written; must be new"
-)
+@new_directory_option
 def command(model: str, precisions: tuple[str, ...], device: str, output: Path) -> None:
     """Draw the distribution of MODEL's weights before and after each precision, and the error of each layer."""
     from benchsuite.device import resolve_device
