@@ -218,7 +218,7 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, self.in_features)  # (N, in)
         if self.is_packed and rows.shape[0] == 1:
             codes, scale = quantize_activations(rows)
-            y = _onednn_int8_linear(codes, scale, *self._held, self.bias, *self.post)  # (1, out)
+            y = _onednn_int8_linear(codes, scale, self.scale, self.zero_point, self.codes, self.bias, *self.post)
         elif is_compiled_token(rows, self.in_features):
             y = self._compiled(rows)
         else:
@@ -226,10 +226,6 @@ class Int8Linear(nn.Module):
             for run, place in zip(torch.split(rows, INT8_ROWS), torch.split(y, INT8_ROWS), strict=True):
                 self._multiply(run, place)
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
-
-    @property
-    def _held(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.scale, self.zero_point, self.codes
 
     def _compiled(self, x: Tensor) -> Tensor:
         codes, scale = quantize_activations(x)  # (1, in), (1, 1)
@@ -241,7 +237,7 @@ class Int8Linear(nn.Module):
         """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
         if self.is_packed:
-            y = _onednn_int8_linear(codes, None, *self._held, None, "none", "")
+            y = _onednn_int8_linear(codes, None, self.scale, self.zero_point, self.codes, None, "none", "")
         else:
             y = int8_matmul(codes, self.codes) * self.scale
         if self.bias is None:

@@ -118,19 +118,10 @@ def _once(recipe: Recipe, metrics: Path, step: Callable[[], None]) -> None:
 
 
 def _train(recipe: Recipe) -> None:
-    start = classifier(
-        recipe.model,
-        recipe.splits.train.labels,
-        attention=recipe.settings.attention,
-        seed=recipe.settings.seed,
-    )
+    settings = recipe.settings
+    start = classifier(recipe.model, recipe.splits.train.labels, attention=settings.attention, seed=settings.seed)
     classify.run(
-        start,
-        recipe.splits,
-        recipe.settings,
-        recipe.baseline,
-        resume=recipe.resume,
-        metrics_file=METRICS["baseline"],
+        start, recipe.splits, settings, recipe.baseline, resume=recipe.resume, metrics_file=METRICS["baseline"]
     )
 
 
@@ -210,14 +201,8 @@ def _measured(recipe: Recipe, start: Start, precision: str) -> tuple[Record, str
     test, batch_size = recipe.splits.test, recipe.settings.batch_size
     rows = class_features(test, start.encode, context=recipe.settings.context).rows
     with bar(f"testing {precision}") as progress:
-        found = classify.classify(
-            start.module,
-            rows,
-            test,
-            pad=int(start.tokenizer.pad_token_id),
-            batch_size=batch_size,
-            progress=progress,
-        )
+        pad = int(start.tokenizer.pad_token_id)
+        found = classify.classify(start.module, rows, test, pad=pad, batch_size=batch_size, progress=progress)
     start = replace(start, name=name_of(recipe.model))
     return classify.record_of(start, found, test, precision, batch_size), found.text()
 

@@ -199,7 +199,7 @@ def test_signed_and_unsigned_activations_have_the_same_int8_sums(
     x[0], weight[0] = -128, -128  # the extremes
     set_amx(monkeypatch, amx)
     layer = cpu.Int8Linear(weight, torch.ones(20, 1), None)
-    sums = cpu._onednn_int8_linear(x, None, *layer._held, None, "none", "")
+    sums = cpu._onednn_int8_linear(x, None, layer.scale, layer.zero_point, layer.codes, None, "none", "")
     assert torch.equal(sums.long(), x.long() @ weight.long().t())
 
 
