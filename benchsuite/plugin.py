@@ -96,10 +96,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         try:
             question = Question(**marker.kwargs)
         except (TypeError, UsageError) as error:
-            raise pytest.UsageError(f"{metafunc.definition.nodeid}: {error}") from error
+            raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from error
+        axes = [axis for axis in AXES if axis in metafunc.fixturenames]
+        if axes != [axis for axis in AXES if axis != "dataset" or question.task]:
+            raise pytest.Collector.CollectError(
+                f"{metafunc.definition.nodeid}: a question takes the fixtures `cell` and `model`, and `dataset` where "
+                f"it has a task; with these it varies over {', '.join(axes) or 'nothing'}"
+            )
         matrix = _matrix(metafunc.config)
         points = list(matrix.points(question))
-        axes = [axis for axis in AXES if axis in metafunc.fixturenames]
         values = [[getattr(point, axis) for axis in axes] for point in points]
         metafunc.parametrize(axes, values, indirect=True, ids=[matrix.identify(point, question) for point in points])
 

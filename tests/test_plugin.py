@@ -326,3 +326,25 @@ def test_wrong_settings_are_a_usage_error_where_no_option_is_given(setting: str,
     assert finished.returncode == 4
     assert "INTERNALERROR" not in finished.stdout + finished.stderr
     assert message in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("question", "fixtures", "found"),
+    [
+        ("", "cell", "batch_size, engine"),
+        ("", "model", "model, precision, attention, engine"),
+        ("", "cell, model, dataset", "model, precision, dataset, attention, batch_size, engine"),
+        ("task='lm'", "cell, model", "model, precision, attention, batch_size, engine"),
+        ("", "", "nothing"),
+    ],
+)
+def test_a_question_says_which_fixtures_it_wants(question: str, fixtures: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(
+        f"import pytest\n\n@pytest.mark.benchsuite({question})\ndef test_mine({fixtures}):\n    pass\n"
+    )
+    finished = run(cwd=tmp_path)
+    assert finished.returncode == 2
+    assert "takes the fixtures `cell` and `model`" in finished.stdout
+    assert f"varies over {found}\n" in finished.stdout
+    assert "Traceback" not in finished.stdout
+    assert "plugin.py" not in finished.stdout

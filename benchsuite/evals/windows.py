@@ -47,14 +47,18 @@ def sliding(tokens: int, context: int, stride: int) -> list[Window]:
 def second_halves(tokens: int, context: int) -> list[Window]:
     """The windows of llama.cpp's `llama-perplexity`: whole disjoint ones, of which the second half is scored.
 
-    The first scored token is the second one behind the middle: `context - context // 2 - 1` of each window are scored.
+    The first scored token is the second one behind the middle: `context - context // 2 - 1` of each window are scored,
+    of two tokens none.
 
     >>> second_halves(9, 4)
     [Window(begin=0, end=4, first=3), Window(begin=4, end=8, first=7)]
+    >>> second_halves(9, 2)
+    []
     """
-    return [
+    windows = [
         Window(begin, begin + context, begin + context // 2 + 1) for begin in range(0, tokens - context + 1, context)
     ]
+    return [window for window in windows if window.scored > 0]
 
 
 def rolling(tokens: int, context: int) -> list[Window]:

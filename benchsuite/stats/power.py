@@ -50,6 +50,6 @@ class Design:
         if not noise + rounds:
             return 0.0, 1e-300
         df = (noise + rounds) ** 2 / (noise**2 / self.df + rounds**2 / (2 * self.runs * self.rounds - 2))
-        reach = float(special.stdtrit(df, 0.975)) * math.sqrt(sides * (noise + rounds))
+        reach = float(special.stdtrit(df, 0.975)) * math.sqrt(sides * (noise + rounds))  # two-sided, at 95 %
         variance = sides * (own + RANKS * self.within**2 / self.rounds) + reach**2 / (2 * df)
         return reach * (1 - 1 / (4 * df)), math.sqrt(variance)
