@@ -36,6 +36,7 @@ class Profile:
     rounds: int  # at least 8: fewer cannot tell two runs apart
 
 
+SAID_BY_PROFILES = ("precision", "dataset", "limit", "task")  # a profile on the command line goes before the settings
 PROFILES = {
     "quick": Profile(("fp32", "absmax8-row", "absmax4-g32"), EMBEDDED, limit=16, rounds=8),
     "default": Profile(
@@ -163,8 +164,7 @@ def make_matrix(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Matr
         raise UnknownNameError("setting in [tool.benchsuite]", key, known)
     asked = {key: value for key, value in options.items() if value not in (None, [])}
     if "profile" in asked:  # said here and now: what it says of itself goes before the settings
-        said = ("precision", "dataset", "limit", "task")
-        settings = {key: value for key, value in settings.items() if key not in said}
+        settings = {key: value for key, value in settings.items() if key not in SAID_BY_PROFILES}
     if "dataset" in asked:  # the task of the settings is that of their own file
         settings = {key: value for key, value in settings.items() if key != "task"}
     given = {**settings, **asked}

@@ -215,7 +215,7 @@ def from_json(data: Mapping[str, Any], where: str) -> Record:
             details=dict(data["details"]),
         )
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}") from error
+        raise FileFormatError(f"{where}: not a whole record: {type(error).__name__}: {error}; measure again") from error
 
 
 def _metric_to_json(name: str, metric: Metric) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def read_document(path: Path | str) -> dict[str, Any]:
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError too
-        raise FileFormatError(f"{path}: not a whole JSON file: {error}") from error
+        raise FileFormatError(f"{path}: not a whole JSON file: {error}; measure again, or take a copy") from error
     if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
         raise FileFormatError(f"{path}: not a file of pytest-benchmark: it has no list `benchmarks`")
     return document

@@ -47,7 +47,8 @@ def command(
         benchsuite ab HEAD .
         benchsuite ab --env-a old/bin/python --env-b new/bin/python -- bench
 
-    Without PYTEST-ARGS it is `bench --profile quick`. Runs go on until every gated speed is decided.
+    Without PYTEST-ARGS it is `bench` where [tool.benchsuite] names precisions, datasets, a limit or a profile, else
+    `bench --profile quick`. Runs go on until every gated speed is decided.
 
     Exit status: 0 no regression, 1 a regression, 2 usage, 3 something missing or not comparable, 130 interrupted.
     """
@@ -57,11 +58,15 @@ def command(
     from benchsuite.verdicts.ab import Trial, run_trial, verdicts
     from benchsuite.verdicts.budgets import make_budgets
     from benchsuite.verdicts.compare import Policy
+    from benchsuite.verdicts.judge import counted
     from benchsuite.verdicts.runs import folder_of_runs
 
     policy = Policy(make_budgets(budgets, settings_here().get("budgets")))
     require_writable(markdown, "--markdown")
     require_writable(json_file, "--json")
+    for path in (markdown, json_file):  # what an earlier trial found is not to be taken for what this one finds
+        if path and path.is_file():
+            path.unlink()
     interrupted, failure = False, None
     with contextlib.ExitStack() as stack:
         trial = Trial(_sides(revisions, env_a, env_b, stack))
@@ -80,6 +85,9 @@ def command(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # prompts of items that flipped are quoted where they are at hand
     base, head = trial.merged()
     comparison = verdicts(trial, runs, policy)
+    if interrupted or failure:
+        after = f"after {counted(len(trial.runs[0]), 'run')} of BASE and {len(trial.runs[1])} of HEAD"
+        comparison = comparison.broken_off(f"interrupted {after}" if interrupted else f"broken off {after}: {failure}")
     report = make_report((trial.sides[0].name, trial.sides[1].name), base, head, comparison)
     write_reports(report, everything=everything, markdown_file=markdown, json_file=json_file)
     if failure:

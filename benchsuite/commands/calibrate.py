@@ -27,7 +27,8 @@ def command(context: click.Context, runs: int, folder: Path | None, only_limits:
     The spread of each kind of measurement is kept beside the machine's fingerprint, where `benchsuite compare` finds
     it. So are the machine's limits (memory reads, products by dtype), against which `--profile-cells` holds a cell.
     Printed is the smallest slowdown that so many rounds will find. What is run stands behind `--`; without it, it is
-    `bench --profile quick`. The files stay in .benchmarks/calibrate, and `--from` takes them up again.
+    `bench` where [tool.benchsuite] names precisions, datasets, a limit or a profile, else `bench --profile quick`. The
+    files stay in .benchmarks/calibrate, and `--from` takes them up again.
     """
     from benchsuite.device import resolve_device
     from benchsuite.errors import UsageError
@@ -35,6 +36,7 @@ def command(context: click.Context, runs: int, folder: Path | None, only_limits:
     from benchsuite.report.noise import noise_table
     from benchsuite.report.roofline import limits_line
     from benchsuite.verdicts.compare import read_side
+    from benchsuite.verdicts.judge import counted
     from benchsuite.verdicts.noise import write_noise
     from benchsuite.verdicts.replicates import noise_of_runs
     from benchsuite.verdicts.runs import Side, folder_of_runs, run_bench
@@ -54,7 +56,7 @@ def command(context: click.Context, runs: int, folder: Path | None, only_limits:
         for count in range(runs):
             click.echo(f"run {count + 1} of {runs} …", err=True)
             run, seconds = run_bench(side, context.meta[PYTEST], folder / f"{count + 1}.json")
-            click.echo(f"    {len(run)} cells in {seconds:.0f} s", err=True)
+            click.echo(f"    {counted(len(run), 'cell')} in {seconds:.0f} s", err=True)
             found.append(run)
     machines = {str(record.machine.get("fingerprint")) for run in found for record in run.values() if record.machine}
     if len(machines) != 1 or len(found) < 2:

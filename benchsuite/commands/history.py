@@ -70,6 +70,7 @@ def _measure(commit: str, arguments: list[str], storage: Path) -> Path | None:
     from pytest_benchmark import utils
 
     from benchsuite.errors import FileFormatError
+    from benchsuite.verdicts.judge import counted
     from benchsuite.verdicts.runs import Side, run_bench
     from benchsuite.verdicts.storage import next_path
     from benchsuite.verdicts.worktrees import worktree
@@ -85,5 +86,5 @@ def _measure(commit: str, arguments: list[str], storage: Path) -> Path | None:
         except FileFormatError as error:  # the bench tests came later than this commit, say
             click.echo(f"left out: {error}", err=True)
             return None
-    click.echo(f"    {len(run)} cells in {seconds:.0f} s", err=True)
+    click.echo(f"    {counted(len(run), 'cell')} in {seconds:.0f} s", err=True)
     return path

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchsuite.report.columns import aligned
 from benchsuite.verdicts.history import NEEDED, Series, SeriesStep
+from benchsuite.verdicts.judge import counted
 
 SCHEMA = 1
 HEADINGS = ("cell", "metric", "commit", "time (UTC)", "before", "after", "change", "", "confidence")
@@ -27,12 +28,11 @@ def history_table(series: Sequence[Series], *, everything: bool) -> str:
     steps = sum(len(one.steps) for one in series)
     lines += [
         "",
-        f"{steps} steps in {len(series)} series of {len({run.path for one in series for run in one.runs})} runs",
+        f"{counted(steps, 'step')} in {len(series)} series of "
+        f"{counted(len({run.path for one in series for run in one.runs}), 'run')}",
     ]
     if short := sum(not one.can_confirm for one in series):
-        lines.append(
-            f"{short} series have fewer than {NEEDED} runs: a step of a speed or a peak cannot be confirmed there"
-        )
+        lines.append(f"{short} series of a speed or a peak: fewer than {NEEDED} runs cannot confirm a step there")
     return "\n".join(lines) + "\n"
 
 

@@ -44,4 +44,4 @@ def _row(name: str, spread: Spread) -> tuple[str, ...]:
 
 def _percent(log_ratio: float) -> str:
     percent = 100 * math.expm1(min(log_ratio, 10.0))
-    return f"{percent if percent > 1e-3 else 0:.2g} %"
+    return f"{percent:,.0f} %" if percent >= 99.5 else f"{percent if percent > 1e-3 else 0:.2g} %"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchsuite.record import Record, Rounds
 from benchsuite.verdicts.compare import Comparison, Key, Policy
-from benchsuite.verdicts.judge import Verdict
+from benchsuite.verdicts.judge import Verdict, counted
 from benchsuite.verdicts.replicates import Run, compare_runs, merge_runs
 from benchsuite.verdicts.runs import Side, run_bench
 
@@ -50,13 +50,13 @@ def run_trial(trial: Trial, arguments: Sequence[str], limit: int, folder: Path, 
             policy.budgets.check_used(run.values())
         trial.runs[side].append(run)
         failed = sum(record.status == "failed" for record in run.values())
-        say(f"    {len(run)} cell{'s' * (len(run) != 1)} in {seconds:.0f} s" + (f", {failed} failed" if failed else ""))
+        say(f"    {counted(len(run), 'cell')} in {seconds:.0f} s" + (f", {failed} failed" if failed else ""))
         finished = min(len(runs) for runs in trial.runs)
         if count % 2 and finished in looks(limit) and finished < limit:
             undecided = [verdict for verdict in verdicts(trial, limit, policy).verdicts if _undecided(verdict)]
             if not undecided:
                 return
-            say(f"    {len(undecided)} speeds are not decided yet, such as {undecided[0].label}")
+            say(f"    not decided yet: {counted(len(undecided), 'speed')}, such as {undecided[0].label}")
 
 
 def verdicts(trial: Trial, limit: int, policy: Policy) -> Comparison:

@@ -41,6 +41,8 @@ class Amount:
 
     def margin(self, metric: Metric, *, ratio: bool) -> float:
         """The largest change of `metric` for the worse, 0 or more: ln(worse / base) of a ratio, else in its unit."""
+        if self.relative and self.number >= 1 and metric.better == "higher":
+            raise UsageError(f"a budget of {self}: what is better higher never falls by so much; name less, or 'off'")
         value = abs(metric.value)
         if not ratio:
             return self.number * value if self.relative else self.number
@@ -104,26 +106,35 @@ class Budgets:
 
     def check_used(self, records: Iterable[Record]) -> None:
         """Raise UsageError for a rule of the command line that fits no metric: a misspelt gate gates nothing."""
-        metrics = [
-            (name, metric, record.cell) for record in records for name, metric in record.metrics.items()
-        ]  # those without a good direction, which nothing gates, are known by name
-        gated = [(name, metric_class(name, metric), cell) for name, metric, cell in metrics if metric.better]
+        records = list(records)
+        gated = _gated(records)
         for rule in self.command_line:
             if not any(rule.breadth(*metric) for metric in gated):
-                names = sorted({name for name, _, _ in metrics} | DEFAULTS.keys())
+                # those without a good direction, which nothing gates, are known by name
+                names = sorted({name for record in records for name in record.metrics} | DEFAULTS.keys())
                 if rule.metric not in names:
                     raise UnknownNameError("metric of this comparison in --budget", rule.metric, names)
                 where = f"@{rule.where}: no cell or dataset" if rule.where else ": no metric that can get worse"
                 raise UsageError(f"--budget {rule.metric}{where} of this comparison fits")
 
     def unused_settings(self, records: Iterable[Record]) -> list[str]:
-        """The names in `[tool.benchsuite.budgets]` that are no class and no metric here: another run's, or misspelt."""
-        here = {name for record in records for name in record.metrics}
+        """Keys of `[tool.benchsuite.budgets]`, classes apart, that gate nothing here: another run's, or misspelt."""
+        gated = _gated(records)
         return [
-            rule.metric
+            f"{rule.metric}@{rule.where}" if rule.where else rule.metric
             for rule in self.settings
-            if rule.metric not in DEFAULTS and not fnmatch.filter(here, rule.metric)
+            if (rule.where or rule.metric not in DEFAULTS) and not any(rule.breadth(*metric) for metric in gated)
         ]
+
+
+def _gated(records: Iterable[Record]) -> list[tuple[str, str | None, Cell]]:
+    """Name, class and cell of every metric that can get worse."""
+    return [
+        (name, metric_class(name, metric), record.cell)
+        for record in records
+        for name, metric in record.metrics.items()
+        if metric.better
+    ]
 
 
 def metric_class(name: str, metric: Metric) -> str | None:

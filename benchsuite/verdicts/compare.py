@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchsuite.errors import FileFormatError
@@ -12,7 +12,7 @@ from benchsuite.record import Record, Rounds
 from benchsuite.records import read_records
 from benchsuite.stats import holm
 from benchsuite.verdicts.budgets import Budgets, make_budgets, metric_class
-from benchsuite.verdicts.judge import Outcome, Test, Verdict, decide, judge, same_evidence
+from benchsuite.verdicts.judge import Outcome, Test, Verdict, counted, decide, judge, same_evidence
 from benchsuite.verdicts.noise import NoiseFloor, read_noise
 
 Key = tuple[str, ...]
@@ -39,6 +39,11 @@ class Comparison:
     tests: int
     alpha: float = 0.05
     notes: tuple[str, ...] = ()
+    is_whole: bool = True  # False: not all was measured that was to be
+
+    def broken_off(self, why: str) -> Comparison:
+        """The same verdicts, on what was measured until then; `why` is its first note."""
+        return replace(self, notes=(why, *self.notes), is_whole=False)
 
     def of(self, *outcomes: Outcome) -> list[Verdict]:
         """The verdicts of these outcomes."""
@@ -47,6 +52,8 @@ class Comparison:
     @property
     def exit_status(self) -> int:
         """0 no regression, 1 a regression, 3 something missing or not comparable, or nothing judged at all."""
+        if not self.is_whole:
+            return 3
         if self.of("worse"):
             return 1
         return 3 if self.of(*GATE_FAILS) or not self.of(*JUDGED) else 0
@@ -73,9 +80,9 @@ def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Poli
     )
     notes = _notes(gated, verdicts, policy.alpha)
     for name in policy.budgets.unused_settings((*base.values(), *head.values())):
-        notes.append(f"[tool.benchsuite.budgets] {name}: no metric of this comparison has that name")
+        notes.append(f"[tool.benchsuite.budgets] {name}: fits no metric of this comparison")
     if skipped:
-        notes.append(f"{skipped} cells ran on neither side")
+        notes.append(f"{counted(skipped, 'cell')} ran on neither side")
     return Comparison(verdicts, len(gated), policy.alpha, tuple(notes))
 
 

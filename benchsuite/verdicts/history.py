@@ -59,11 +59,12 @@ class Series:
     runs: tuple[StoredRun, ...]
     values: tuple[float, ...]
     steps: tuple[SeriesStep, ...]
+    is_uncertain: bool  # its figures differ between runs of one commit
 
     @property
     def can_confirm(self) -> bool:
         """Whether a step could have been confirmed at all."""
-        return len(self.runs) >= NEEDED or bool(self.steps)
+        return not self.is_uncertain or len(self.runs) >= NEEDED
 
 
 def read_run(path: Path) -> StoredRun:
@@ -129,9 +130,8 @@ def _series(key: Key, name: str, points: Sequence[tuple[StoredRun, Metric]]) -> 
     cell = runs[0].records[key].cell
     uncertain = metric_class(name, metrics[0]) in UNCERTAIN
     steps = _noisy_steps(runs, metrics) if uncertain else _certain_steps(cell, name, runs, metrics)
-    return Series(
-        cell, name, metrics[0].unit, metrics[0].better, runs, tuple(metric.value for metric in metrics), tuple(steps)
-    )
+    values = tuple(metric.value for metric in metrics)
+    return Series(cell, name, metrics[0].unit, metrics[0].better, runs, values, tuple(steps), uncertain)
 
 
 def _noisy_steps(runs: Sequence[StoredRun], metrics: Sequence[Metric]) -> list[SeriesStep]:

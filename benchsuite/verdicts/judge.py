@@ -49,7 +49,7 @@ class Verdict:
     change: float | None = None
     interval: tuple[float, float] | None = None
     budget: Amount | None = None
-    p_value: float | None = None  # two-sided, of "the change is no worse than the budget"
+    p_value: float | None = None  # two-sided, of "no worse than the budget"; of "nothing changed" where it is better
     p_corrected: float | None = None  # the same after the correction for all gated tests
     moved: bool = False  # the change is certain, whatever the budget says
 
@@ -131,7 +131,7 @@ def judge(
     if isinstance(base.evidence, Rounds) and isinstance(head.evidence, Rounds):
         fewest = min(len(base.evidence.seconds), len(head.evidence.seconds))
         if fewest < FEWEST_ROUNDS:
-            reason = f"{_count(FEWEST_ROUNDS - fewest, 'more round')} a side"
+            reason = f"{counted(FEWEST_ROUNDS - fewest, 'more round')} a side"
             outcome: Outcome = "cannot tell" if budget else "not gated"
             return replace(verdict, outcome=outcome, reason=reason, ratio=True, change=math.expm1(effect.value))
     return Test(cell, name, base, head, budget, effect, ratio, noise)
@@ -158,7 +158,7 @@ def decide(test: Test, alpha: float, p_corrected: float, p_no_change: float) -> 
     elif p_corrected <= alpha and loss > test.margin:
         outcome = "worse"
     elif moved and loss < 0:
-        outcome = "better"
+        outcome, p_value, p_corrected = "better", test.p_no_change, p_no_change
     elif ends[1] <= test.margin:
         outcome, reason = "same", "a real change, inside the budget" if moved else ""
     elif p_value <= alpha and loss > test.margin:
@@ -285,7 +285,7 @@ def _what_is_missing(test: Test, loss: float, ends: Interval, alpha: float) -> s
             f"the machine's noise of ±{100 * math.expm1(noise):.1f} % hides it; more runs are needed (`benchsuite ab`)"
         )
     more = math.ceil(n * max(reach**2 - noise**2, 0.0) / (distance**2 - noise**2)) - n
-    return f"about {_count(min(max(more, 1), 100_000), f'more {unit}')}"
+    return f"about {counted(min(max(more, 1), 100_000), f'more {unit}')}"
 
 
 def _amount_of_evidence(base: Metric, head: Metric) -> tuple[int, str]:
@@ -298,5 +298,10 @@ def _amount_of_evidence(base: Metric, head: Metric) -> tuple[int, str]:
     return clusters, "document"
 
 
-def _count(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "run"), counted(1200, "more round")
+    ('1 run', '1,200 more rounds')
+    """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

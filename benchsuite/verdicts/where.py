@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from benchsuite.data import datasets
 from benchsuite.errors import BenchsuiteError
 from benchsuite.record import Items, Record, Rounds, Windows
+from benchsuite.stats import log_ratio
 from benchsuite.verdicts.budgets import metric_class
 
 MOST = 5  # of each kind of finding
@@ -41,8 +43,7 @@ def _phases(base: Record, head: Record) -> Iterator[str]:
     for name, metric in base.metrics.items():
         one, other = metric.evidence, head.metrics.get(name, metric).evidence
         if isinstance(one, Rounds) and isinstance(other, Rounds):
-            times = [float(np.median(rounds.seconds)) / rounds.work for rounds in (one, other)]
-            changes[name] = times[1] / times[0] - 1
+            changes[name] = math.expm1(log_ratio(one.seconds / one.work, other.seconds / other.work).value)
     if any(abs(change) > SPEED for change in changes.values()):
         for name, change in sorted(changes.items(), key=lambda pair: -pair[1]):
             yield f"{name}: {100 * change:+.1f} % time" + ("" if abs(change) > SPEED else ", not moved")

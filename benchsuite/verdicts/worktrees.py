@@ -37,6 +37,7 @@ def commit_of(revision: str) -> str:
     except _GitError as error:
         raise UsageError(
             f"{revision!r} is no revision of {repository()}; name a branch, a tag, a commit, or `.` for the files here"
+            f"{_shallow()}"
         ) from error
 
 
@@ -45,7 +46,7 @@ def commits_of(span: str) -> list[str]:
     try:
         return _git("rev-list", "--reverse", "--topo-order", "--end-of-options", span).split()
     except _GitError as error:
-        raise UsageError(f"{span!r} is no range of commits here ({error}); such as v1.0..HEAD") from error
+        raise UsageError(f"{span!r} is no range of commits here ({error}); such as v1.0..HEAD{_shallow()}") from error
 
 
 @contextlib.contextmanager
@@ -82,8 +83,16 @@ def _git(*arguments: str, more: Mapping[str, str] | None = None) -> str:
     except FileNotFoundError as error:
         raise _GitError("git is not installed") from error
     if done.returncode:
-        raise _GitError(last_line(done.stderr, f"git {arguments[0]} failed"))
+        fatal = [line for line in done.stderr.splitlines() if line.startswith("fatal: ")]  # advice may follow it
+        raise _GitError(fatal[0] if fatal else last_line(done.stderr, f"git {arguments[0]} failed"))
     return done.stdout.strip()
+
+
+def _shallow() -> str:
+    """What to do where the history may be missing."""
+    if _git("rev-parse", "--is-shallow-repository") != "true":
+        return ""
+    return "; this clone is shallow: `git fetch --unshallow`, or `fetch-depth: 0` of actions/checkout, gets the rest"
 
 
 def _snapshot() -> str:

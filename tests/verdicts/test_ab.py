@@ -17,7 +17,7 @@ import pytest
 from benchsuite.cli import main
 from benchsuite.errors import UsageError
 from benchsuite.verdicts.runs import Side
-from benchsuite.verdicts.worktrees import commit_of, worktree
+from benchsuite.verdicts.worktrees import commit_of, commits_of, worktree
 
 Ab = Callable[..., tuple[int, str, str]]
 KERNEL = "kernel/__init__.py"
@@ -151,6 +151,39 @@ def test_what_cannot_be_measured_is_named(
     assert "revision" not in says or not (repository / ".benchmarks").exists()
 
 
+def test_a_report_of_an_earlier_trial_is_not_taken_for_one_of_this(ab: Ab, repository: Path) -> None:
+    report = repository / "out.json"
+    report.write_text('{"exit_status": 0}')
+    status, _, err = ab("empty", "HEAD", "--runs", "1", "--json", "out.json")
+    assert (status, report.exists()) == (3, False), err
+
+
+@pytest.mark.parametrize("setting", ["", "device = 'cpu'", "precision = 'bf16'", "limit = 5", "profile = 'full'"])
+def test_without_arguments_no_profile_goes_before_what_the_settings_name(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchsuite.commands.ab import command
+    from benchsuite.commands.pytest_arguments import PYTEST
+
+    (tmp_path / "pyproject.toml").write_text(f"[tool.benchsuite]\n{setting}\nbudgets = {{speed = '10%'}}\n")
+    monkeypatch.chdir(tmp_path)
+    quick = [] if setting and "device" not in setting else ["--profile", "quick"]
+    assert command.make_context("ab", ["main", "HEAD"]).meta[PYTEST] == ["bench", *quick]
+    assert command.make_context("ab", ["main", "HEAD", "--", "bench", "-x"]).meta[PYTEST] == ["bench", "-x"]
+
+
+def test_what_a_shallow_clone_lacks_is_said(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("clone", "--quiet", "--depth", "1", repository.as_uri(), str(tmp_path / "shallow"))
+    monkeypatch.chdir(tmp_path / "shallow")
+    for ask in (commit_of, commits_of):
+        with pytest.raises(UsageError, match="fetch-depth: 0"):
+            ask("HEAD~1")
+    monkeypatch.chdir(repository)
+    with pytest.raises(UsageError, match="unknown revision") as whole:
+        commits_of("no-such..HEAD")
+    assert "shallow" not in str(whole.value)
+
+
 def test_a_cell_that_does_not_exist_yet_is_missing(ab: Ab) -> None:
     more = BENCH.replace("test_speed", "test_more").replace('"fp32"', '"nf4-g64"')
     commit("one more cell", {"bench/test_more.py": more})
@@ -271,8 +304,11 @@ def test_a_run_that_dies_late_costs_no_result_of_those_before_it(
     commit("it dies", {"bench/test_speed.py": "from pathlib import Path\n" + dying})
     kept = repository / ".benchmarks" / "kept"
     monkeypatch.setenv("KEPT", str(kept))
-    status, out, err = ab("HEAD", "HEAD", "--runs", "4", "--keep", str(kept), "--", "bench")
-    assert status == 3
+    reports = ("--json", "out.json", "--markdown", "out.md")
+    status, out, err = ab("HEAD", "HEAD", "--runs", "4", "--keep", str(kept), *reports, "--", "bench")
+    assert status == json.loads(Path("out.json").read_text())["exit_status"] == 3
+    assert Path("out.md").read_text().startswith("### ⚠️")
+    assert "broken off after 1 run of BASE and 1 of HEAD: " in Path("out.md").read_text()
     assert "tokens_per_s" in out + err
     assert "runs: 1 of BASE, 1 of HEAD" in out
     assert "pytest ended with status 9 before all was measured" in err

@@ -75,7 +75,8 @@ def test_a_margin_is_the_largest_loss_in_the_direction_of_the_metric() -> None:
     assert Amount(0.005, relative=True).margin(PERPLEXITY, ratio=True) == pytest.approx(math.log(1.005))
     assert Amount(0.1, relative=False).margin(PERPLEXITY, ratio=True) == pytest.approx(math.log(20.1 / 20))
     assert Amount(0.1, relative=True).margin(PERPLEXITY, ratio=False) == pytest.approx(2.0)
-    assert Amount(1.5, relative=True).margin(SPEED, ratio=True) == math.inf
+    with pytest.raises(UsageError, match="name less, or 'off'"):
+        Amount(1.5, relative=True).margin(SPEED, ratio=True)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +95,11 @@ def test_a_setting_that_is_no_budget_is_a_usage_error(settings: Any) -> None:
 
 def test_a_setting_for_no_metric_of_the_comparison_is_said_and_not_refused() -> None:
     record = Record(CELL, {"perplexity": PERPLEXITY})
-    settings = {"perplexty": "1%", "perp*@stories": "1%", "speed": "1%", "perplexity": "1%"}
+    settings = {"perplexty": "1%", "perp*@stories": "1%", "perp*@prose": "1%", "perp*@*nf4*": "1%", "speed": "1%"}
     budgets = make_budgets((), settings)
-    assert budgets.unused_settings([record]) == ["perplexty"]
+    assert budgets.unused_settings([record]) == ["perplexty", "perp*@stories"]
     side = {record.cell.key(): record}
-    assert any("perplexty: no metric" in note for note in compare(side, side, Policy(budgets)).notes)
+    assert any("perplexty: fits no metric" in note for note in compare(side, side, Policy(budgets)).notes)
 
 
 def test_a_budget_that_gates_nothing_is_a_usage_error_with_the_nearest_name() -> None:

@@ -41,6 +41,9 @@ def test_what_is_planted_is_found_and_nothing_else(make_run: MakeRun) -> None:
     assert comparison.exit_status == 1
     back = compared(head, make_run(0, cells=3))
     assert set().union(*outcomes(back).values()) == {"better", "not gated"}
+    chances = [(one.p_value, one.p_corrected) for one in back.of("better") if one.p_value is not None]
+    assert chances  # that nothing changed, not that nothing is worse, of which they say 1
+    assert all(p <= corrected <= 0.05 for p, corrected in chances)
     assert back.exit_status == 0
 
 
@@ -142,7 +145,7 @@ def test_a_cell_on_one_side_only_is_missing_and_one_that_ran_nowhere_is_only_not
     comparison = compared(base, make_run(1, cells=1))
     assert [v.reason for v in comparison.of("missing")] == ["not in HEAD"]
     assert [v.reason for v in compared(make_run(cells=1), make_run(1)).of("missing")] == ["not in BASE"]
-    assert comparison.notes[-1] == "1 cells ran on neither side"
+    assert comparison.notes[-1] == "1 cell ran on neither side"
 
 
 def test_a_cell_that_failed_on_both_sides_is_missing(make_run: MakeRun) -> None:

@@ -72,7 +72,7 @@ def test_each_step_is_found_at_its_commit_and_nothing_else_is(storage: Path, his
 
 def test_a_metric_can_be_chosen_and_shown_run_by_run(storage: Path, history: History) -> None:
     _, out, _ = history("--metric", "weight*", "--all")
-    assert "1 steps in 1 series of 12 runs" in out
+    assert "1 step in 1 series of 12 runs" in out
     assert out.count("1e+06") + out.count("1000001") + out.count("1e+06  <- step") >= 12
 
 
@@ -87,9 +87,10 @@ def test_runs_on_other_data_or_machines_are_series_of_their_own(
         )
     _, out, _ = history("--metric", "perplexity")
     assert "0 steps in 2 series of 4 runs" in out
+    assert "fewer than" not in out  # items and windows need no other runs
     _, out, _ = history("--metric", "tokens_per_s")
     assert "0 steps in 4 series of 4 runs" in out
-    assert "4 series have fewer than 8 runs" in out
+    assert "4 series of a speed or a peak: fewer than 8 runs" in out
 
 
 def test_other_benchmarks_in_the_storage_are_left_out_by_name(storage: Path, history: History) -> None:
