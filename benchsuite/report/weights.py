@@ -133,19 +133,31 @@ def level_counts(layer: nn.Module) -> Counter[float]:
 
     The levels of a zero-point grid are its codes: where zero lies among them differs from group to group.
     """
-    codes, book, offset = packed_of(layer).get("codes"), None, 0
-    if isinstance(layer, QuantizedLinear):
-        book = layer.grid.values if isinstance(layer.grid, CodeBook) else None
-        bits, offset = 4 if book is not None else getattr(layer.grid, "bits", None), getattr(layer.grid, "offset", 0)
-        codes = unpack(codes, bits, layer.in_features) if bits and codes is not None else codes
-        if codes is not None and codes.shape != (layer.out_features, layer.in_features):  # packed in a way of its own
-            codes = None
-    elif codes is not None and "book" in packed_of(layer):  # bitsandbytes: two to the byte, in whatever order
-        book, codes = packed_of(layer)["book"].cpu(), unpack(codes.reshape(1, -1), 4, 2 * codes.numel())
-    if codes is None:
-        return Counter()
-    found, counts = torch.unique(codes.int().cpu() - offset, return_counts=True)
+    levels = _our_levels(layer) if isinstance(layer, QuantizedLinear) else _levels_of_bitsandbytes(layer)
     counted: Counter[float] = Counter()
-    for level, count in zip((found if book is None else book[found]).tolist(), counts.tolist(), strict=True):
-        counted[level] += count  # FP4 has two zeros
+    if levels is not None:
+        codes, book = levels
+        found, counts = torch.unique(codes.int().cpu(), return_counts=True)
+        for level, count in zip((found if book is None else book[found]).tolist(), counts.tolist(), strict=True):
+            counted[level] += count  # FP4 has two zeros
     return counted
+
+
+def _our_levels(layer: QuantizedLinear) -> tuple[Tensor, Tensor | None] | None:
+    """The codes (out, in) of a layer, and the code book that they are places in; None where they cannot be read."""
+    codes, book = layer.packed.get("codes"), layer.grid.values if isinstance(layer.grid, CodeBook) else None
+    bits = 4 if book is not None else getattr(layer.grid, "bits", None)
+    if codes is not None and bits:
+        codes = unpack(codes, bits, layer.in_features)
+    if codes is None or codes.shape != (layer.out_features, layer.in_features):  # packed in a way of its own
+        return None
+    return codes.int() - getattr(layer.grid, "offset", 0), book
+
+
+def _levels_of_bitsandbytes(layer: nn.Module) -> tuple[Tensor, Tensor | None] | None:
+    """The same of a layer of bitsandbytes: int8 codes, or two of 4 bits to the byte, in whatever order."""
+    packed = packed_of(layer)
+    codes, book = packed.get("codes"), packed.get("book")
+    if codes is None:
+        return None
+    return (codes, None) if book is None else (unpack(codes.reshape(1, -1), 4, 2 * codes.numel()), book.cpu())

@@ -24,7 +24,7 @@ from benchsuite.training.features import IGNORED, class_features
 from benchsuite.training.loop import is_main_process
 from benchsuite.training.settings import Settings
 from benchsuite.training.splits import Splits
-from benchsuite.training.start import Start, causal, classifier, is_classifier, positions_of
+from benchsuite.training.start import Start, causal, classifier, is_saved_classifier, positions_of
 from benchsuite.training.summary import write_summary
 
 
@@ -107,7 +107,7 @@ def soft_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Ten
 
 def tasks_of(teacher: str) -> tuple[Task, ...]:
     """What a teacher can teach: a classifier its classes, any other model to go on with a text."""
-    return ("classification",) if is_classifier(teacher) else ("lm", "instructions")
+    return ("classification",) if is_saved_classifier(teacher) else ("lm", "instructions")
 
 
 def run(
@@ -163,7 +163,7 @@ def _pair(teacher: str, student: str | int, labels: tuple[str, ...], settings: S
         how: Any = {"attention": settings.attention, "seed": settings.seed}
         return classifier(name, labels, **how) if labels else causal(name, **how)
 
-    if labels and not is_classifier(teacher):
+    if labels and not is_saved_classifier(teacher):
         raise UsageError(f"the teacher {teacher} has no classification head; fine-tune it first: benchsuite finetune")
     learned = load(teacher)
     return learned, evenly_spaced(learned, student) if isinstance(student, int) else load(student)

@@ -71,7 +71,7 @@ def classifier(name: str, labels: Sequence[str], *, attention: Attention = "sdpa
     indices = {label: index for index, label in names.items()}
     told = {"id2label": names, "label2id": indices, "problem_type": "single_label_classification"}
     auto = transformers.AutoModelForSequenceClassification
-    if not is_classifier(name):
+    if not is_saved_classifier(name):
         return _start(name, auto, attention, seed, new=frozenset({"score.weight"}), **told)
     start = _start(name, auto, attention, seed)
     directory, config = directory_of(name), start.module.config
@@ -104,12 +104,12 @@ def positions_of(name: str) -> int:
     config = read_config(directory)
     said = "n_positions" if "n_positions" in config else "max_position_embeddings"
     positions = figure(config, said, GPT2Config.n_positions)
-    if shape == name and is_classifier(name):
+    if shape == name and is_saved_classifier(name):
         return context_of(name, load_tokenizer(directory), positions)
     return positions
 
 
-def is_classifier(name: str) -> bool:
+def is_saved_classifier(name: str) -> bool:
     """Whether a model was saved with a classification head."""
     names = () if models[name].random else read_config(directory_of(name)).get("architectures") or ()
     return any("ForSequenceClassification" in architecture for architecture in names)

@@ -16,7 +16,9 @@ from benchsuite.verdicts.judge import Outcome, Test, Verdict, counted, decide, j
 from benchsuite.verdicts.noise import NoiseFloor, read_noise
 
 Key = tuple[str, ...]
-MANY, DRIFT, ALMOST_ALL = 8, 0.03, 0.9  # so many speeds that move by so much together did not each change for itself
+MANY = 8  # speeds that move together did not each change for itself
+DRIFT = 0.03  # by less in the median nothing is said
+ALMOST_ALL = 0.9  # of the speeds are together
 GATE_FAILS: frozenset[Outcome] = frozenset({"missing", "not comparable"})
 JUDGED: frozenset[Outcome] = frozenset({"worse", "better", "same", "cannot tell"})
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchsuite.errors import FileFormatError
-from benchsuite.training.start import causal, classifier, is_classifier, positions_of
+from benchsuite.training.start import causal, classifier, is_saved_classifier, positions_of
 
 
 def test_the_seed_draws_the_head_of_a_new_classifier(two_layers: Path) -> None:
@@ -39,7 +39,7 @@ def changed(two_layers: Path, tmp_path: Path, **changes: Any) -> str:
 
 
 def test_a_model_that_names_no_architecture_is_a_language_model(two_layers: Path, tmp_path: Path) -> None:
-    assert not is_classifier(changed(two_layers, tmp_path, architectures=None))
+    assert not is_saved_classifier(changed(two_layers, tmp_path, architectures=None))
 
 
 @pytest.mark.parametrize("positions", ["x", [64], -1, True])
