@@ -31,13 +31,13 @@ def prepare(module: nn.Module, device: str) -> Counter[str]:
     """
     chosen: Counter[str] = Counter()
     capabilities = cuda.capabilities(device) if device.startswith("cuda") else cpu.capabilities()
-    for name, layer in list(module.named_modules()):
-        weights = held_as(layer)
-        if weights is not None:
-            kernel = choose(device, weights, capabilities)
-            chosen[label(kernel.name, weights)] += 1
-            if (faster := _build(kernel.name, layer)) is not None:
-                set_module(module, name, faster)
+    for name in [name for name, layer in module.named_modules() if held_as(layer)]:  # a list of layers would keep all
+        layer = module.get_submodule(name)
+        weights = cast("Weights", held_as(layer))
+        kernel = choose(device, weights, capabilities)
+        chosen[label(kernel.name, weights)] += 1
+        if (faster := _build(kernel.name, layer)) is not None:
+            set_module(module, name, faster)
     return chosen
 
 

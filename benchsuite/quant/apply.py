@@ -86,13 +86,13 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def convert_conv1d(module: nn.Module) -> None:
     """Replace every Conv1D by the nn.Linear that computes the same, in place."""
-    for name, child in list(module.named_modules()):
-        if is_conv1d(child):
-            weight, bias = child.get_parameter("weight"), child.get_parameter("bias")
-            linear = nn.Linear(weight.shape[0], weight.shape[1], device="meta")
-            linear.weight = nn.Parameter(weight.detach().t().contiguous(), requires_grad=weight.requires_grad)
-            linear.bias = bias
-            set_module(module, name, linear.train(child.training))
+    for name in [name for name, child in module.named_modules() if is_conv1d(child)]:  # a list of layers would keep all
+        child = module.get_submodule(name)
+        weight, bias = child.get_parameter("weight"), child.get_parameter("bias")
+        linear = nn.Linear(weight.shape[0], weight.shape[1], device="meta")
+        linear.weight = nn.Parameter(weight.detach().t().contiguous(), requires_grad=weight.requires_grad)
+        linear.bias = bias
+        set_module(module, name, linear.train(child.training))
 
 
 def linears(module: nn.Module) -> dict[str, nn.Linear]:
@@ -126,7 +126,9 @@ def quantize_linears(module: nn.Module, quantize: Callable[[nn.Linear], nn.Modul
     convert_conv1d(module)
     reports, seconds = [], 0.0
     found = linears_to_quantize(module)
-    for name, linear in found.items():
+    count = len(found)
+    for name in list(found):
+        linear = found.pop(name)  # and so dropped as soon as the next one's turn comes
         weight, start = linear.weight, time.perf_counter()
         try:
             layer = quantize(linear)
@@ -135,7 +137,7 @@ def quantize_linears(module: nn.Module, quantize: Callable[[nn.Linear], nn.Modul
         seconds += time.perf_counter() - start
         reports.append(layer_report(name, weight, layer))
         set_module(module, name, layer)
-        progress.report(len(reports), len(found))
+        progress.report(len(reports), count)
     return coverage(module, bytes_before=bytes_before, seconds=seconds, layers=tuple(reports))
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchsuite.kernels import cpu, cuda, int4
+from benchsuite.kernels import prepare as prepare_module
 from benchsuite.kernels.int4 import FEW_TOKENS, Int4Linear, unpack_tiles
 from benchsuite.kernels.prepare import prepare
 from benchsuite.models import gpt2
@@ -53,6 +55,21 @@ def test_a_prepared_model_gives_the_logits_of_the_plain_one(precision: str, tole
         model.prepare("cpu")
         torch.testing.assert_close(model(ids).float(), plain, atol=tolerance, rtol=0)
     assert sum(model.kernels.values()) == 4 * SMALL.n_layer
+
+
+@pytest.mark.parametrize("precision", ["fp32", "w8a8"])
+def test_a_layer_goes_as_soon_as_its_successor_is_there(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(precision)
+    plain = [weakref.ref(layer) for layer in model.modules() if prepare_module.held_as(layer)]
+    there, build = [], prepare_module._build
+
+    def counted(kernel: str, layer: torch.nn.Module) -> torch.nn.Module | None:
+        there.append(sum(layer() is not None for layer in plain))
+        return build(kernel, layer)
+
+    monkeypatch.setattr(prepare_module, "_build", counted)
+    model.prepare("cpu")
+    assert there == list(range(4 * SMALL.n_layer, 0, -1))
 
 
 @pytest.mark.parametrize(

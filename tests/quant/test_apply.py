@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -188,6 +189,30 @@ def test_a_grid_that_gives_back_something_else_is_named_with_its_first_layer(fau
     grid = Broken(8, "row", fault)
     with pytest.raises(QuantizationError, match=message):
         quantize_linears(native(), lambda layer: QuantizedLinear.of(layer, grid), device="cpu")
+
+
+def test_a_layer_goes_as_soon_as_the_next_one_is_quantized() -> None:
+    transformers = pytest.importorskip("transformers")
+    model = nn.Sequential(*(transformers.pytorch_utils.Conv1D(8, 8) for _ in range(4)))
+    convert, plain = apply_module.set_module, [weakref.ref(layer) for layer in model]
+    there: list[int] = []
+
+    def counted(root: nn.Module, name: str, new: nn.Module) -> None:
+        there.append(sum(layer() is not None for layer in plain))
+        convert(root, name, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apply_module, "set_module", counted)
+        convert_conv1d(model)
+    assert there == [4, 3, 2, 1]
+    plain, there = [weakref.ref(layer) for layer in model], []
+
+    def quantize(linear: nn.Linear) -> nn.Module:
+        there.append(sum(layer() is not None for layer in plain))
+        return QuantizedLinear.of(linear, Absmax(8))
+
+    quantize_linears(model, quantize, device="cpu")
+    assert there == [4, 3, 2, 1]
 
 
 def test_the_seconds_of_quantizing_are_those_of_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
