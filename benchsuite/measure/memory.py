@@ -6,13 +6,15 @@ answers with one JSON line, so that nothing of the measuring process is counted.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
 import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
 
 # glibc keeps freed memory by habits that depend on the timing of threads: the peak of one work varies by a tenth. Held
 # to one heap and to fixed thresholds it gives freed tensors back at once, and the peak is what was in use. The order in
-# which Python walks sets of names, another in each process, moves it by half a percent
+# which Python walks sets of names, another in each process, moves it by half a percent, that of sets of objects by one
 _FRUGAL = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "262144",
     "MALLOC_TRIM_THRESHOLD_": "262144",
     "PYTHONHASHSEED": "0",
 }
+_ADDR_NO_RANDOMIZE, _ASK = 0x0040000, 0xFFFFFFFF  # personality(2)
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -83,19 +86,35 @@ def answer_of_fresh_process(module: str, asked: Mapping[str, Any]) -> dict[str, 
     """
     if not os.access(_RESET, os.W_OK):
         raise UnavailableError("the peak memory of a process is read from Linux's /proc, which is not here")
-    finished = subprocess.run(
-        [sys.executable, "-m", module],
-        env=os.environ | _FRUGAL,
-        input=json.dumps(dict(asked), default=str),  # a path
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with _same_addresses():
+        finished = subprocess.run(
+            [sys.executable, "-m", module],
+            env=os.environ | _FRUGAL,
+            input=json.dumps(dict(asked), default=str),  # a path
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if finished.returncode:
         last = last_line(finished.stderr)
         raise UnavailableError(f"the process that measures memory ended with {finished.returncode}: {last}")
     answer: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return answer
+
+
+@contextlib.contextmanager
+def _same_addresses() -> Iterator[None]:
+    """Let processes that are started have the addresses of the last one, and so walk sets of objects in its order.
+
+    Where the system does not allow it, as in some containers, addresses stay random.
+    """
+    personality = ctypes.CDLL(None).personality
+    before = personality(_ASK)
+    personality(before | _ADDR_NO_RANDOMIZE)
+    try:
+        yield
+    finally:
+        personality(before)
 
 
 def peak_of_allocator(device: torch.device, run: Callable[[], object]) -> Peak:
