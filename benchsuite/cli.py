@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchsuiteError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 3)
-    except Exception as error:
+    except Exception as error:  # whatever it is, 1 is for a regression alone
         if isinstance(error, OSError) and _stdout_is_lost():
             said = f"standard output cannot be written: {error.strerror}; send it elsewhere"
         else:

@@ -105,7 +105,8 @@ class Budgets:
         return any(rule.amount and rule.breadth(name, kind, cell) for rule in self.command_line)
 
     def check_used(self, records: Iterable[Record]) -> None:
-        """Raise UsageError for a rule of the command line that fits no metric: a misspelt gate gates nothing."""
+        """Raise UsageError for a rule of the command line that fits no metric (a misspelt gate gates nothing), and for
+        an amount that a metric cannot lose."""
         records = list(records)
         gated = _gated(records)
         for rule in self.command_line:
@@ -116,6 +117,10 @@ class Budgets:
                     raise UnknownNameError("metric of this comparison in --budget", rule.metric, names)
                 where = f"@{rule.where}: no cell or dataset" if rule.where else ": no metric that can get worse"
                 raise UsageError(f"--budget {rule.metric}{where} of this comparison fits")
+        for record in records:
+            for name, metric in record.metrics.items():
+                if amount := self.amount(name, metric, record.cell):
+                    amount.margin(metric, ratio=False)
 
     def unused_settings(self, records: Iterable[Record]) -> list[str]:
         """Keys of `[tool.benchsuite.budgets]`, classes apart, that gate nothing here: another run's, or misspelt."""

@@ -89,10 +89,11 @@ def _git(*arguments: str, more: Mapping[str, str] | None = None) -> str:
 
 
 def _shallow() -> str:
-    """What to do where the history may be missing."""
-    if _git("rev-parse", "--is-shallow-repository") != "true":
-        return ""
-    return "; this clone is shallow: `git fetch --unshallow`, or `fetch-depth: 0` of actions/checkout, gets the rest"
+    """What to do where the history may be missing; nothing where git knows of no repository."""
+    with contextlib.suppress(_GitError):
+        if _git("rev-parse", "--is-shallow-repository") == "true":
+            return "; this clone is shallow: `git fetch --unshallow`, or `fetch-depth: 0` of actions/checkout, helps"
+    return ""
 
 
 def _snapshot() -> str:

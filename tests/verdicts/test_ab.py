@@ -215,10 +215,11 @@ def test_outside_of_a_repository_there_are_no_revisions(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(SystemExit) as stop:
-        main(["ab", "HEAD", "."])
-    assert stop.value.code == 2
-    assert "no git repository" in capsys.readouterr().err
+    for command, says in ((["ab", "HEAD", "."], "no git repository"), (["history", "a..b"], "not a git repository")):
+        with pytest.raises(SystemExit) as stop:
+            main(command)
+        assert stop.value.code == 2
+        assert says in capsys.readouterr().err
 
 
 def test_a_package_that_comes_from_elsewhere_is_refused(repository: Path, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_a_margin_is_the_largest_loss_in_the_direction_of_the_metric() -> None:
     assert Amount(0.1, relative=True).margin(PERPLEXITY, ratio=False) == pytest.approx(2.0)
     with pytest.raises(UsageError, match="name less, or 'off'"):
         Amount(1.5, relative=True).margin(SPEED, ratio=True)
+    with pytest.raises(UsageError, match="name less, or 'off'"):  # before a second run is spent
+        make_budgets(["speed=110%"]).check_used([Record(CELL, {"tokens_per_s": SPEED})])
 
 
 @pytest.mark.parametrize(
