@@ -7,7 +7,7 @@ For one token on the CPU the products themselves are part of it, by rows of thei
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -24,6 +24,15 @@ from benchsuite.models.language_model import LanguageModel
 _STATIC = ("torch.nn.", "benchsuite.kernels.", "benchsuite.models.", "benchsuite.quant.embedding")
 
 
+class _Region(Block):
+    """A block that is compiled once for all.
+
+    A method bound to the block would not do: Dynamo (up to 2.15 at least) then takes the first block's weights for all.
+    """
+
+    forward = torch.compiler.nested_compile_region(Block.forward)
+
+
 class CompiledEngine(GraphEngine):
     """Compiled anew for every size of a generation; UnavailableError where no compiler works here.
 
@@ -34,9 +43,8 @@ class CompiledEngine(GraphEngine):
         self._module, self._static = module, _is_static(module)
         super().__init__(model, module)
         if module.wpe.weight.is_cpu and self._static:  # one block is compiled for all
-            region = torch.compiler.nested_compile_region(Block.forward)
             for block in module.h:
-                block.forward = MethodType(region, block)
+                block.__class__ = _Region
 
     def prepare(self, batch_size: int, capacity: int) -> None:
         """As every graph, with weights held as this size reads them; what was compiled for the last one is dropped."""
