@@ -80,10 +80,30 @@ def new_directory(path: Path | str) -> Iterator[Path]:
 def require_writable(path: Path | None, option: str) -> None:
     """Raise UsageError where the file that `option` names cannot be written later; hours may lie in between."""
     if path is not None:
+        require_name(path, option)
         if path.is_dir():
             raise UsageError(f"{option} {path}: a directory; name a file in it")
         if not path.exists() or path.is_file():  # a pipe is written as it stands
             writable_directory(str(Path(os.path.realpath(path)).parent), option)
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether a file is there; `Path.is_file` raises for a name that is too long."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_directory(path: Path | str) -> bool:
+    """Whether a directory is there; `Path.is_dir` raises for a name that is too long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def require_name(path: Path, option: str) -> None:
+    """Raise UsageError where the path that `option` names is longer than the system's names may be."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{option} {path}: {error.strerror}; name a shorter one") from error
 
 
 def writable_directory(path: str, option: str) -> Path:

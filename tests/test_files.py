@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchsuite.data import datasets
+from benchsuite.data.files import named_by_task
 from benchsuite.errors import FileFormatError, OutputError, UsageError
 from benchsuite.files import (
     atomic_write,
@@ -25,6 +27,7 @@ from benchsuite.files import (
     write_machine_file,
 )
 from benchsuite.models import models
+from benchsuite.training.run_directory import claim
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -55,6 +58,23 @@ def test_a_link_to_itself_is_replaced_by_a_file_and_refused_as_a_directory(tmp_p
         models[f"{loop}/"]
     assert atomic_write(loop, "new").read_text() == "new"
     assert list(tmp_path.iterdir()) == [loop]
+
+
+def test_a_name_that_no_system_takes_is_one_line(tmp_path: Path) -> None:
+    name = "x" * 300
+    for refused in (
+        lambda: require_writable(tmp_path / name, "--csv"),
+        lambda: claim(tmp_path / name, {}, finished="results.json", resume=False),
+        lambda: models[name],
+        lambda: models[f"{tmp_path}/{name}"],
+        lambda: datasets[name],
+        lambda: datasets[f"instructions:{name}.jsonl"],
+    ):
+        with pytest.raises(UsageError, match=r"name a shorter one|unknown|no such"):
+            refused()
+    with pytest.raises(UsageError, match="--task"):
+        named_by_task([f"{name}.jsonl"], None)
+    assert named_by_task([name], None) == [name]
 
 
 def test_what_is_written_is_for_those_whom_the_user_lets_read(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from benchsuite.data.examples import (
     take,
 )
 from benchsuite.errors import DataError, FileFormatError, UnavailableError, UnknownNameError, UsageError
-from benchsuite.files import at_home
+from benchsuite.files import at_home, is_file
 
 SHOTS = 5
 SUFFIXES = (".txt", ".jsonl", ".json", ".parquet")
@@ -48,9 +48,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _FINAL_NUMBER = re.compile(r"#### \S+\s*\Z")
 
 
-def is_file(name: str) -> bool:
+def names_file(name: str) -> bool:
     """Whether a dataset's name means a file: it ends as one of those that can be read, or is there."""
-    return name.endswith(SUFFIXES) or Path(name).is_file()
+    return name.endswith(SUFFIXES) or is_file(name)
 
 
 def named_by_task(names: Sequence[str], task: str | None) -> list[str]:
@@ -59,7 +59,7 @@ def named_by_task(names: Sequence[str], task: str | None) -> list[str]:
     Raises UsageError for a file whose task is not said, or a task that no file is there for.
     """
     qualified = [match for name in names if (match := _QUALIFIED.fullmatch(name))]
-    files = {name for name in names if not _QUALIFIED.fullmatch(name) and is_file(name)}
+    files = {name for name in names if not _QUALIFIED.fullmatch(name) and names_file(name)}
     if task and not files and not any(match[1] == task for match in qualified):
         raise UsageError(f"--task {task} says what the rows of a file are, but no file is named; add --dataset PATH")
     if task and task not in TASKS:
@@ -81,7 +81,7 @@ def _own(match: re.Match[str]) -> Source:
 
 def task_of_rows(path: Path, tasks: Sequence[Task]) -> Task:
     """The one of `tasks` whose columns the first row of a file has; the first of them where none fits."""
-    if len(tasks) == 1 or not path.is_file():
+    if len(tasks) == 1 or not is_file(path):
         return tasks[0]
     _, row = next(_rows(path), ("", {}))
     fitting = [task for task in tasks if isinstance(row, Mapping) and all(column in row for column in COLUMNS[task])]
@@ -100,7 +100,7 @@ def source(path: Path, task: Task) -> Source:
         raise UsageError(f"dataset {path}: wanted a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".txt" and task != "lm":
         raise UsageError(f"dataset {path}: a .txt file is text for lm; {task} needs columns {_named(task)} (.jsonl)")
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"dataset {path}: no such file")
     return Source(path.name, task, lambda split, limit: _load(path, task, split, limit))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from benchsuite.errors import UnknownNameError, UsageError
-from benchsuite.files import at_home
+from benchsuite.files import at_home, is_directory
 from benchsuite.registry import Registry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class _Models(Registry[ModelSource]):
         try:
             return super().__getitem__(name)
         except UnknownNameError as error:
-            if Path(name).is_dir():
+            if is_directory(name):
                 raise UsageError(f"{error}; the directory of that name is {name}/") from error
             raise
 
@@ -96,7 +96,7 @@ def _random(match: re.Match[str]) -> ModelSource:
 @models.family(r"\.{1,2}|(?:\.{0,2}|~)/.*|.*/")
 def _directory(match: re.Match[str]) -> ModelSource:
     path = Path(os.path.realpath(at_home(match[0])))
-    if not path.is_dir():
+    if not is_directory(path):
         raise UsageError(f"model {match[0]!r}: no such directory; name one in Hugging Face layout, or a hub id")
 
     return _stored(path.name, lambda: path)
@@ -104,7 +104,7 @@ def _directory(match: re.Match[str]) -> ModelSource:
 
 @models.family(r"[\w./-]+/[\w.-]+")
 def _hub_id_or_directory(match: re.Match[str]) -> ModelSource:
-    if Path(match[0]).is_dir() or match[0].count("/") > 1:
+    if is_directory(match[0]) or match[0].count("/") > 1:
         return models[f"./{match[0]}"]
     return _from_hub(match[0], match[0])
 

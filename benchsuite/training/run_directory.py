@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from benchsuite.errors import FileFormatError, OutputError, UsageError, first_line
-from benchsuite.files import read_object, write_json
+from benchsuite.files import read_object, require_name, write_json
 
 ARGUMENTS = "training_args.json"
 _REST_BYTES = 16 << 20  # of all that is no tensor: tokenizer, settings, state
@@ -27,6 +27,7 @@ def claim(directory: Path, arguments: Mapping[str, Any], *, finished: str, resum
     finished; UsageError where a run to be resumed had other arguments.
     """
     path = directory / ARGUMENTS
+    require_name(path, "--output")
     if (directory / finished).exists():
         raise OutputError(f"{directory} holds a finished run; name another directory or remove it first")
     if directory.is_file() or (directory.is_dir() and any(directory.iterdir()) and not path.is_file()):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchsuite.data import datasets
 from benchsuite.data.examples import Example, Examples, LabelledText, Split, Task, take
-from benchsuite.data.files import is_file, source, task_of_rows
+from benchsuite.data.files import names_file, source, task_of_rows
 from benchsuite.errors import DataError, UnavailableError, UsageError
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.10  # of a file; what is left validates
@@ -44,7 +44,7 @@ def load_splits(
     give. A named dataset without a validation split gives 5 % of its train split, by `seed`. Raises DataError where a
     split is empty, UsageError where the dataset is for another task.
     """
-    if is_file(data):
+    if names_file(data):
         splits = _dealt(data, task_of_rows(Path(data), tasks), seed, validation, test)
     elif validation or test:
         raise UsageError(f"{data} has splits of its own; --validation and --test go with a file")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchsuite.data.examples import Document, Instruction, LabelledText, Problem
-from benchsuite.data.files import is_file, source
+from benchsuite.data.files import names_file, source
 from benchsuite.errors import DataError, FileFormatError, UnavailableError, UnknownNameError, UsageError
 
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -123,4 +123,4 @@ def test_a_file_has_no_train_split(tmp_path: Path) -> None:
 
 
 def test_names_of_files_are_told_from_names_of_datasets() -> None:
-    assert [is_file(name) for name in ("a/b.txt", "c.parquet", "wikitext2", "ag_news")] == [True, True, False, False]
+    assert [names_file(name) for name in ("a/b.txt", "c.parquet", "wikitext2", "ag_news")] == [True, True, False, False]
