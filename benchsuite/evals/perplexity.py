@@ -52,13 +52,7 @@ def evaluate(
         return last_word.evaluate(model, examples, documents, batch_size=batch_size, progress=progress)
     context = model.n_positions
     stream, clusters = joined(model, examples)
-    plans: dict[str, list[Window]] = {}
-    if "token" in protocols:
-        plans["token"] = sliding(len(stream), context, context)
-    if "stride512" in protocols and context > STRIDE:
-        plans["stride512"] = sliding(len(stream), context, STRIDE)
-    if "llama.cpp" in protocols:
-        plans["llama.cpp"] = second_halves(len(stream), context)
+    plans = _plans(len(stream), context, protocols)
     texts = model.tokenizer.encode_batch([document.text for document in documents])
     prefixed = [[model.tokenizer.end_of_text_id, *ids] for ids in texts if "document" in protocols]
 
@@ -67,17 +61,14 @@ def evaluate(
     sequences = [_sequenced(stream, window) for window in seen]
     sequences += [_sequenced(prefixed[index], window) for index, window in pages]
     found = _score_all(model, sequences, batch_size, progress)
-    of_stream = {(window.begin, window.end): values for window, values in zip(seen, found, strict=False)}
-
     alone = _score_all(model, sequences[:batch_size], 1, quiet)
 
-    metrics: dict[str, Metric] = {}
-    if "token" in plans:
-        metrics["perplexity"] = evaluation.perplexity(_evidence(plans["token"], of_stream, clusters))
-    if "stride512" in plans:
-        metrics["perplexity_stride512"] = evaluation.perplexity(_recipe(plans["stride512"], of_stream, clusters))
-    if plans.get("llama.cpp"):
-        metrics["llama_cpp_perplexity"] = evaluation.perplexity(_evidence(plans["llama.cpp"], of_stream, clusters))
+    of_stream = {(window.begin, window.end): values for window, values in zip(seen, found, strict=False)}
+    metrics = {
+        metric: evaluation.perplexity(evidence(plans[name], of_stream, clusters))
+        for name, (metric, evidence) in _OF_STREAM.items()
+        if plans.get(name)
+    }
     if pages:
         totals = [0.0] * len(documents)
         for (index, _), values in zip(pages, found[len(seen) :], strict=True):
@@ -141,6 +132,18 @@ def joined(model: LanguageModel, examples: Examples) -> tuple[list[int], NDArray
     return stream, np.array([bisect.bisect_right(begins, start) - 1 for start in starts], dtype=np.int64)
 
 
+def _plans(tokens: int, context: int, protocols: Sequence[str]) -> dict[str, list[Window]]:
+    """The windows of each protocol that goes over the joined text, of so many `tokens`."""
+    plans = {}
+    if "token" in protocols:
+        plans["token"] = sliding(tokens, context, context)
+    if "stride512" in protocols and context > STRIDE:
+        plans["stride512"] = sliding(tokens, context, STRIDE)
+    if "llama.cpp" in protocols:
+        plans["llama.cpp"] = second_halves(tokens, context)
+    return plans
+
+
 def _merged(windows: Sequence[Window]) -> list[Window]:
     """Each stretch of tokens once, with the most that any protocol scores of it."""
     first: dict[tuple[int, int], int] = {}
@@ -184,6 +187,14 @@ def _recipe(
     exact = _evidence(plan, found, clusters)
     weights = exact.tokens - (np.arange(len(plan)) > 0)
     return Windows(exact.log_likelihood * weights / exact.tokens, weights, exact.cluster)
+
+
+# a protocol over the joined text -> its metric, and how its windows count
+_OF_STREAM = {
+    "token": ("perplexity", _evidence),
+    "stride512": ("perplexity_stride512", _recipe),
+    "llama.cpp": ("llama_cpp_perplexity", _evidence),
+}
 
 
 def _per_document(documents: Sequence[Document], totals: Sequence[float]) -> dict[str, Metric]:
