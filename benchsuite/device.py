@@ -14,13 +14,16 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(name).type
+        device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"unknown device {name!r}; try cpu, cuda or cuda:1") from error
-    if kind not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} is not supported; cpu and cuda are")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use --device cpu")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use --device cpu")
+        if (device.index or 0) >= (count := torch.cuda.device_count()):
+            raise UsageError(f"device {name!r}: there are {count} CUDA devices here, and cuda:0 is the first")
     return name
 
 
