@@ -74,9 +74,10 @@ def group() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error that the user can meet is one line. Exit status: 1 regression, 2 usage, 3 any other.
+    """Run a command; an error that the user can meet is one line.
 
-    It is 141, as of programs that a pipe ends, where the reader of standard output has left (`| head`).
+    Exit status: 1 regression, 2 usage, 130 interrupted, 3 any other. It is 141, as of programs that a pipe ends, where
+    the reader of standard output has left (`| head`).
     """
     interrupt_when_terminated()  # what is half done is cleared away
     if isinstance(sys.stdout, io.TextIOWrapper):
