@@ -66,6 +66,12 @@ def test_macro_f1_is_the_mean_over_classes_of_the_harmonic_mean() -> None:
     assert details["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
 
 
+def test_a_class_that_no_text_has_and_nobody_says_is_no_part_of_macro_f1() -> None:
+    true = np.array([0, 2, 2])
+    assert classification.report(true, true, ["a", "b", "c"])[0] == 1
+    assert classification.report(true, np.array([0, 2, 1]), ["a", "b", "c"])[0] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
 def test_a_label_outside_the_classes_is_named_by_row(model: Any) -> None:
     with pytest.raises(DataError, match=r"topics \(test\), row 4: label 3"):
         classification.evaluate(model, texts((*TEXTS, LabelledText("y", 3))), batch_size=2)
