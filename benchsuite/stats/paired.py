@@ -12,6 +12,8 @@ from scipy import special
 from benchsuite.stats.effects import Interval, invert
 from benchsuite.stats.intervals import ClusteredMean, clustered_mean
 
+_SMALLEST_P = 1e-300
+
 
 def mean_difference(
     base: ArrayLike, head: ArrayLike, cluster: ArrayLike | None = None, sizes: ArrayLike | None = None
@@ -43,7 +45,8 @@ def _change(sums: ArrayLike, sizes: ArrayLike, cluster: ArrayLike | None) -> Clu
     found = clustered_mean(sums, sizes, cluster)
     if found.value == 0 or found.standard_error > 0:
         return found
-    t = -float(special.stdtrit(found.df, 0.5 ** (found.df + 1)))
+    # SciPy 1.15 has no quantile of 0, which is what 2**-n becomes beyond a thousand clusters
+    t = -float(special.stdtrit(found.df, max(0.5 ** (found.df + 1), _SMALLEST_P)))
     return replace(found, standard_error=abs(found.value) / t)
 
 

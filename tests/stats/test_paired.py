@@ -132,6 +132,7 @@ def test_one_document_can_show_nothing() -> None:
 @pytest.mark.parametrize("n", [2, 3, 6, 40, 2000])
 def test_items_that_all_moved_by_the_same_are_as_sure_as_their_signs(n: int) -> None:
     effect = mean_difference(np.zeros(n), np.ones(n))
+    assert effect.standard_error > 0
     assert two_sided(effect) == pytest.approx(2 * 0.5**n, rel=1e-6)
     assert effect.p_at_least(0.0) == pytest.approx(1 - 0.5**n)
     low, high = effect.interval()
