@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 AXES = ("model", "precision", "dataset", "attention", "batch_size", "engine")
 OPTIONS = (*AXES, "task", "device", "limit", "profile")
+ONE_AT_A_TIME = (
+    "pytest-xdist (-n) would measure cells beside each other, and each would slow the others: run it without; the "
+    "files of several runs are read together where a directory holds them"
+)
 MATRIX = pytest.StashKey["Matrix"]()
 SESSION = pytest.StashKey["Session"]()
 
@@ -129,7 +133,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Find out about the device before anything runs."""
     cells = [item for item in session.items if _is_cell(item)]
     option = session.config.option
-    if cells and not (option.collectonly or option.list_matrix):
+    if cells and not (option.collectonly or option.list_matrix or _is_worker(session.config)):
         from benchsuite.report.track import require_trackers
         from benchsuite.session import Session
 
@@ -146,6 +150,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Print the matrix and stop, where that was asked for."""
     if not session.config.option.list_matrix:
         return None
+    if session.config.pluginmanager.has_plugin("dsession"):  # its workers collect, this process knows of no cell
+        raise pytest.UsageError(ONE_AT_A_TIME)
     cells = [item for item in session.items if _is_cell(item)]
     for item in cells:
         print(item.name.removeprefix("test_"))
@@ -157,6 +163,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """A cell that cannot run here is skipped with the reason; whatever else went wrong fails it with its cause."""
     with _named_outcomes(item):
+        if _is_cell(item) and _is_worker(item.config):
+            raise UsageError(ONE_AT_A_TIME)
         yield
 
 
@@ -309,6 +317,11 @@ def _session(request: pytest.FixtureRequest) -> Session:
 
 def _is_cell(item: pytest.Item) -> bool:
     return item.get_closest_marker("benchsuite") is not None
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of pytest-xdist's: it has no clock, and nothing that it finds would be written."""
+    return hasattr(config, "workerinput")
 
 
 def _params(item: pytest.Item) -> dict[str, Any]:

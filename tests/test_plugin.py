@@ -146,6 +146,25 @@ def test_the_matrix_is_listed_without_running() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("process", "option", "status"),
+    [
+        ("config.workerinput = {}", "--verbose", 1),
+        ("config.pluginmanager.register(object(), 'dsession')", "--list-matrix", 4),
+    ],
+    ids=["worker", "controller"],
+)
+def test_cells_beside_each_other_are_refused(process: str, option: str, status: int, tmp_path: Path) -> None:
+    """As in the processes of pytest-xdist, where every cell passed and no figure was kept."""
+    (tmp_path / "conftest.py").write_text(f"def pytest_configure(config):\n    {process}\n")
+    (tmp_path / "test_mine.py").write_text((ROOT / "bench" / "test_quantizing.py").read_text())
+    finished = run("--precision", "bf16", option, cwd=tmp_path)
+    assert finished.returncode == status, finished.stdout
+    assert "pytest-xdist (-n) would measure cells beside each other" in finished.stdout + finished.stderr
+    assert "1 passed" not in finished.stdout
+    assert "INTERNALERROR" not in finished.stdout + finished.stderr
+
+
 def test_a_cell_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     """A precision that damages the weights, registered by a user's conftest."""
     (tmp_path / "conftest.py").write_text(
