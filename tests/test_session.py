@@ -12,6 +12,7 @@ from benchsuite import session as session_module
 from benchsuite.errors import UsageError
 from benchsuite.measure.memory import Job, Peak, Work
 from benchsuite.measure.resident import Resident
+from benchsuite.record import KEY
 from benchsuite.session import Session
 
 
@@ -44,3 +45,15 @@ def test_an_engine_is_not_loaded_for_a_generation_that_its_model_cannot_see(monk
         session.engine("transformers", "tiny", "fp32")
     session._sources["tiny"].n_positions = 95
     assert session.engine("transformers", "tiny", "fp32") == "transformers:fp32"
+
+
+def test_a_cell_that_was_run_again_is_in_the_file_once() -> None:
+    """As by `--reruns` of pytest-rerunfailures, behind a verdict of `--baseline`."""
+    session: Any = object.__new__(Session)
+    session._records, session._items = {}, ()
+    runs = [("test_a", 1), ("test_a", 2), ("test_b", 3)]
+    document: dict[str, Any] = {
+        "benchmarks": [{"fullname": name, "extra_info": {KEY: run}} for name, run in runs],
+    }
+    session.finish_json(document)
+    assert [benchmark["extra_info"][KEY] for benchmark in document["benchmarks"]] == [2, 3]
