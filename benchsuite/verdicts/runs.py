@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from benchsuite.verdicts.compare import Key, read_side
 from benchsuite.verdicts.storage import STORAGE
 
 LAST_LINES = 15  # of a run that wrote no file
+NEEDED = ("pytest", "benchsuite")  # of every side
 FINISHED = (0, 1, 5)  # statuses of pytest: all passed, some failed, nothing was selected
 WHERE_FROM = """
 import importlib.util, json, sys
@@ -46,14 +47,17 @@ class Side:
         """Raise UsageError where a package of `folder` would be imported from elsewhere, and other code be measured."""
         roots = (self.folder, self.folder / "src")
         packages = [path.parent.name for root in roots for path in root.glob("*/__init__.py")]
-        for name, origin in self._origins(packages).items():
-            if self.folder.resolve() not in Path(origin).resolve().parents:
+        origins = self._origins({*packages, *NEEDED})
+        if missing := [name for name in NEEDED if name not in origins]:  # a run of the other side would be for nothing
+            raise UsageError(f"{self.python} has no {' and no '.join(missing)}; install benchsuite there")
+        for name, origin in origins.items():
+            if name in packages and self.folder.resolve() not in Path(origin).resolve().parents:
                 raise UsageError(
                     f"{self.name}: the package {name} is imported from {origin}, not from the revision's own files; "
                     "install it editable, or uninstall it, so that the revision is what is measured"
                 )
 
-    def _origins(self, packages: Sequence[str]) -> Mapping[str, str]:
+    def _origins(self, packages: Iterable[str]) -> Mapping[str, str]:
         command = [self.python, "-c", WHERE_FROM, *packages]
         try:
             done = subprocess.run(
@@ -64,7 +68,10 @@ class Side:
         if done.returncode:
             last = last_line(done.stderr)
             raise UsageError(f"{self.python} is no Python that works: {last}")
-        origins: dict[str, str] = json.loads(done.stdout)
+        try:
+            origins: dict[str, str] = json.loads(last_line(done.stdout))  # a sitecustomize may have said something
+        except ValueError as error:
+            raise UsageError(f"{self.python} is no Python: it answered {last_line(done.stdout)!r}") from error
         return origins
 
 

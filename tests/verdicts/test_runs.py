@@ -69,3 +69,26 @@ def test_the_records_of_a_run_that_was_broken_off_are_not_kept(
         with pytest.raises(FileFormatError, match=f"status {status} before all was measured"):
             run_bench(side, [], kept)
     assert kept.exists() == whole
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (f'exec {sys.executable} -I -S "$@"', "has no pytest"),
+        ("echo something else", "is no Python: it answered 'something else'"),
+        ("true", "is no Python: it answered 'no message'"),
+        (f'echo hello; exec {sys.executable} "$@"', ""),
+    ],
+)
+def test_an_interpreter_that_cannot_run_the_bench_is_found_before_the_other_side_has_run(
+    script: str, says: str, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    side = Side("mine", tmp_path, str(python))
+    if says:
+        with pytest.raises(UsageError, match=says):
+            side.check_imports()
+    else:
+        side.check_imports()
