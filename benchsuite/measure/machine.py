@@ -15,7 +15,7 @@ import torch
 
 from benchsuite.kernels import cpu
 
-LIBRARIES = ("torch", "transformers", "bitsandbytes", "benchsuite")
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "bitsandbytes", "torchao", "benchsuite")
 
 
 @functools.cache

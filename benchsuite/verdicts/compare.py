@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchsuite.errors import FileFormatError
 from benchsuite.record import Record, Rounds
-from benchsuite.records import read_records
+from benchsuite.records import object_in, read_records
 from benchsuite.stats import holm
 from benchsuite.verdicts.budgets import Budgets, make_budgets, metric_class
 from benchsuite.verdicts.judge import Outcome, Test, Verdict, counted, decide, judge, same_evidence
@@ -81,6 +81,7 @@ def compare(base: Mapping[Key, Record], head: Mapping[Key, Record], policy: Poli
         for finding in findings
     )
     notes = _notes(gated, verdicts, policy.alpha)
+    notes += _differing_versions(base, head)
     for name in policy.budgets.unused_settings((*base.values(), *head.values())):
         notes.append(f"[tool.benchsuite.budgets] {name}: fits no metric of this comparison")
     if skipped:
@@ -211,6 +212,19 @@ def _notes(gated: Sequence[Test], verdicts: Sequence[Verdict], alpha: float) -> 
         )
     apart = dict.fromkeys(verdict.reason for verdict in verdicts if verdict.outcome == "not compared")
     return [*notes, *apart]
+
+
+def _differing_versions(base: Mapping[Key, Record], head: Mapping[Key, Record]) -> list[str]:
+    """A note on Python and the libraries that both sides tell of and that are others in HEAD; nothing where none is."""
+    changed = set()
+    for key in base.keys() & head.keys():
+        one, other = (
+            {"python": record.machine.get("python"), **object_in(record.machine, "libraries")}
+            for record in (base[key], head[key])
+        )
+        told = [name for name in one if one[name] and other.get(name)]  # a cell that failed tells of none
+        changed |= {f"{name} {one[name]} → {other[name]}" for name in told if one[name] != other[name]}
+    return [f"other versions in HEAD: {', '.join(sorted(changed))}"] if changed else []
 
 
 def _same_outputs(base: Record, head: Record) -> bool:

@@ -126,6 +126,18 @@ def test_on_another_machine_quality_and_size_are_compared_and_speed_and_memory_a
     assert outcomes(nowhere)["tokens_per_s"] == {"not compared"}
 
 
+def test_versions_that_differ_between_the_sides_are_noted(make_run: MakeRun) -> None:
+    old, new = (
+        make_run(
+            machine={"fingerprint": "m", "python": "3.11.7", "libraries": {"numpy": numpy, "torch": "2.13.0", **more}}
+        )
+        for numpy, more in (("2.3.5", {}), ("2.4.6", {"torchao": "0.15"}))
+    )
+    assert compared(old, new).notes[-1] == "other versions in HEAD: numpy 2.3.5 → 2.4.6"
+    failed = make_run(status="failed", metrics={}, machine={})
+    assert not any("versions" in note for head in (new, failed) for note in compared(new, head).notes)
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "expected"),
     [("failed", "boom\nOutOfMemory", "failed in HEAD: OutOfMemory"), ("skipped", "no GPU", "skipped in HEAD: no GPU")],
