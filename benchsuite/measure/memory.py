@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchsuite.errors import BenchsuiteError, UnavailableError, UnknownNameError, last_line
+from benchsuite.errors import UnavailableError, UnknownNameError, last_line, reason_of
 from benchsuite.measure.generation import NEW_TOKENS, PROMPT_TOKENS, prompts_of, time_generation
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def main() -> None:
             gc.collect()
             reset_peak()
             run()
-        except BenchsuiteError as error:  # a damaged file costs no other work its peak
-            working.append(str(error))
+        except Exception as error:  # a damaged file, or a dataset of somebody's own, costs no other work its peak
+            working.append(reason_of(error))
         else:
             working.append(peak_bytes())
         process = max(process, peak_bytes())

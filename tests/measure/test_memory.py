@@ -40,6 +40,19 @@ def test_a_damaged_file_costs_no_other_work_its_peak(tmp_path: Path) -> None:
     assert isinstance(whole, memory.Peak)
 
 
+def test_a_dataset_whose_own_code_is_wrong_costs_no_other_work_its_peak(tmp_path: Path) -> None:
+    conftest = tmp_path / "conftest.py"
+    conftest.write_text(
+        "from benchsuite.data import datasets\n"
+        "from benchsuite.data.examples import Source\n"
+        "datasets.register('mine', Source('mine', 'lm', lambda split, limit: {}['text']))\n"
+    )
+    job = Job("random:tiny", "fp32", "sdpa", 2, (("mine", 8), (None, 1)), (str(conftest),))
+    wrong, whole = peaks_of_fresh_process(job).values()
+    assert wrong == "KeyError: 'text'"
+    assert isinstance(whole, memory.Peak)
+
+
 def test_the_peak_of_one_work_is_the_same_each_time() -> None:
     job = Job("random:tiny", "absmax8", "sdpa", None, ((None, 8),))
     peaks = [peak.process_bytes for _ in range(3) for peak in peaks_of_fresh_process(job).values()]  # type: ignore[union-attr]
