@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Literal, get_args
 
+from benchsuite.errors import UnknownNameError
+
 Task = Literal["lm", "exact-match", "classification", "instructions"]
 Split = Literal["train", "validation", "test"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -97,6 +99,10 @@ class Source:
     name: str
     task: Task
     load: Callable[[Split, int | None], Examples]
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:  # no question would ask it, and nothing would say so
+            raise UnknownNameError("task", str(self.task), TASKS)
 
 
 def take(items: Iterable[Example], limit: int | None) -> tuple[tuple[Example, ...], int | None]:

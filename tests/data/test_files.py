@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchsuite.data.examples import Document, Instruction, LabelledText, Problem
+from benchsuite.data.examples import Document, Instruction, LabelledText, Problem, Source
 from benchsuite.data.files import names_file, source
 from benchsuite.errors import DataError, FileFormatError, UnavailableError, UnknownNameError, UsageError
 
@@ -115,6 +115,12 @@ def test_a_file_that_cannot_serve_is_a_usage_error(tmp_path: Path, name: str, ta
 def test_an_unknown_task_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'lm'"):
         source(tmp_path / "mine.jsonl", "lmm")  # type: ignore[arg-type]
+
+
+def test_a_dataset_of_an_unknown_task_is_refused_where_it_is_made() -> None:
+    """No question would ask it, and the run would pass without it."""
+    with pytest.raises(UnknownNameError, match="known: lm, exact-match"):
+        Source("mine", "translation", lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_a_file_has_no_train_split(tmp_path: Path) -> None:
