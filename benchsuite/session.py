@@ -159,10 +159,8 @@ class Session:
         """Put the cells that were skipped, failed or not reached into pytest-benchmark's JSON, and make it strict."""
         records = self._records | self._not_reached()
         unmeasured = [to_json(record) for record in records.values() if record.status != "passed"]
-        again = {
-            benchmark["fullname"]: benchmark for benchmark in output_json["benchmarks"]
-        }  # the last of a cell's reruns
-        measured = {**output_json, "benchmarks": list(again.values()), KEY: {"unmeasured": unmeasured}}
+        last = {run["fullname"]: run for run in output_json["benchmarks"]}  # of a cell that was run again
+        measured = {**output_json, "benchmarks": list(last.values()), KEY: {"unmeasured": unmeasured}}
         output_json.update(without_nan(measured))
 
     def print_table(self) -> None:
