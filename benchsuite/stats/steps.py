@@ -95,18 +95,24 @@ def _cheapest_cuts(costs: NDArray[np.float64]) -> list[int]:
 
 
 def _step(figures: NDArray[np.float64], before: int, cut: int, after: int, random: np.random.Generator) -> Step:
-    part = figures[before:after]
-    found = _largest_step(part[None])[0]
-    shuffled = random.permuted(np.repeat(part[None], PERMUTATIONS, axis=0), axis=1)
+    ranks = _ranks(figures[before:after])
+    found = _largest_step(ranks[None])[0]
+    shuffled = random.permuted(np.repeat(ranks[None], PERMUTATIONS, axis=0), axis=1)
     as_large = int((_largest_step(shuffled) >= found * (1 - 1e-9)).sum())
     levels = float(np.median(figures[before:cut])), float(np.median(figures[cut:after]))
     return Step(cut, *levels, (1 + as_large) / (1 + PERMUTATIONS))
 
 
-def _largest_step(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest standardised difference of mean ranks before and after any cut of each row (rows, n)."""
-    n = rows.shape[1]
-    ranks = rows.argsort(axis=1).argsort(axis=1) - (n - 1) / 2
+def _ranks(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks (n,) of figures (n,), 0 in the mean; equal ones share a rank, since processors differ in sorting them."""
+    ordered = np.sort(figures)
+    below, up_to = (ordered.searchsorted(figures, side) for side in ("left", "right"))
+    return (below + up_to - len(figures)) / 2
+
+
+def _largest_step(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest standardised difference of mean ranks before and after any cut of each row of ranks (rows, n)."""
+    n = ranks.shape[1]
     sums = np.abs(np.cumsum(ranks, axis=1)[:, :-1])
     sizes = np.arange(1, n)
     largest: NDArray[np.float64] = (sums / np.sqrt(sizes * (n - sizes))).max(axis=1)
