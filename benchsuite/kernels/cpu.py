@@ -28,19 +28,47 @@ CACHED_WEIGHTS = 2**18  # of such a run: one MiB of float32
 
 @functools.cache
 def capabilities() -> frozenset[Capability]:
-    """What this processor and this PyTorch have: asked of PyTorch, and of its int8 product by trying it."""
-    found: set[Capability] = {"int4"} if torch.backends.cpu.get_cpu_capability() != "DEFAULT" else set()
+    """What this processor and this PyTorch have: asked of PyTorch, and of products of packed codes by trying them."""
+    from benchsuite.kernels.int4 import int4_is_right
+
+    found: set[Capability] = set()
+    if torch.backends.cpu.get_cpu_capability() != "DEFAULT" and int4_is_right("cpu"):
+        found.add("int4")
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         found.add("onednn")
-        if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if has_bf16():
             found.add("bf16")
-    if int8_is_exact():
+    if int8_is_exact() and ("onednn" not in found or _packed_int8_is_exact()):
         found.add("exact_int8")
     if has_amx():
         found.add("amx")
         if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
             found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
     return frozenset(found)
+
+
+@functools.cache
+def has_bf16() -> bool:
+    """Whether oneDNN multiplies bfloat16 here."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@torch.inference_mode()
+def _packed_int8_is_exact() -> bool:
+    """Whether oneDNN's product of packed codes is that of whole numbers, for one token and for more, and whether the
+    codes come back as they were."""
+    codes = torch.randint(-127, 128, (64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    codes[0] = 127
+    wanted = (codes.int() @ codes.int().t()).float()
+    try:
+        layer = Int8Linear(codes, torch.ones(1), None)
+        given = layer.scale, layer.zero_point, layer.codes, None, "none", ""
+        many, one = (_onednn_int8_linear(rows, None, *given) for rows in (codes, codes[:1]))
+        layer.unpack()
+    except (AttributeError, RuntimeError):  # a PyTorch without these operators
+        return False
+    return torch.equal(many, wanted) and torch.equal(one, wanted[:1]) and torch.equal(layer.codes, codes)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -101,7 +129,7 @@ def _onednn_int8_linear(
     algorithm: str,
 ) -> Tensor:
     factor, middle = 1.0 if scale is None else float(scale), 0
-    if "amx" not in capabilities():
+    if not has_amx():
         # VNNI multiplies unsigned by signed codes: given two signed ones oneDNN takes its reference, for minutes. The
         # sums are the same, since oneDNN subtracts each weight 128 times
         codes, middle = codes.view(torch.uint8) ^ 128, 128

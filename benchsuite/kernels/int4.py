@@ -10,7 +10,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from benchsuite.kernels.cpu import capabilities
+from benchsuite.kernels.cpu import has_bf16
 from benchsuite.opaque import opaque
 from benchsuite.quant.groups import Group
 from benchsuite.quant.packing import pack_neighbours
@@ -54,7 +54,7 @@ class Int4Linear(nn.Module):
             x16 = rows.bfloat16().contiguous()
             y = _int4_linear(x16, self.out_features, self.codes, self.group_size, self.scales)
         else:
-            dtype = torch.bfloat16 if rows.is_cuda or "bf16" in capabilities() else torch.float32
+            dtype = torch.bfloat16 if rows.is_cuda or has_bf16() else torch.float32
             y = rows.to(dtype) @ self.dequantize(dtype)  # (N, out)
         y = y.to(x.dtype)
         if self.bias is not None:
@@ -70,6 +70,24 @@ class Int4Linear(nn.Module):
         if not self.symmetric:
             groups.add_(offset)
         return weight
+
+
+@torch.inference_mode()
+def int4_is_right(device: str) -> bool:
+    """Whether random codes, with scales and offsets that bfloat16 holds, come back one by one from the product of a few
+    tokens and from that of many: whether this PyTorch has the product, and its layout is the one that is read here."""
+    codes = torch.randint(0, 16, (64, 256), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    scale, offset = torch.tensor([0.5, 2.0]).expand(64, 2), torch.tensor([1.0, -0.25]).expand(64, 2)
+    wanted = (codes.float() - 8) * scale.repeat_interleave(128, 1) + offset.repeat_interleave(128, 1)  # (64, 256)
+    one_by_one = torch.eye(256, device=device)
+    try:
+        layer = Int4Linear(codes.to(device), scale.to(device), offset.to(device), None)
+        few = torch.cat([layer(rows) for rows in torch.split(one_by_one, 16)])
+        return all(torch.equal(found.t().cpu(), wanted) for found in (few, layer(one_by_one)))
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, RuntimeError):  # a PyTorch that was built without it
+        return False
 
 
 def int4_group(out_features: int, in_features: int, group: Group) -> int | None:

@@ -27,6 +27,7 @@ from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.precision import precisions
 from benchsuite.quant.products import int8_matmul, w8a8
 
+ONEDNN_INT8 = cpu._onednn_int8_linear
 SMALL = gpt2.GPT2Config(vocab_size=500, n_positions=128, n_embd=64, n_layer=2, n_head=4)
 
 
@@ -40,6 +41,7 @@ def set_amx(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
     """The ways of a processor with AMX, or of one without: slower on the other, and the same numbers."""
     capabilities = cpu.capabilities() - {"amx"} | ({"amx"} if amx else set())
     monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
+    monkeypatch.setattr(cpu, "has_amx", lambda: amx)
 
 
 @pytest.mark.parametrize(
@@ -338,14 +340,43 @@ def test_tiles_of_four_bit_codes_are_read_back_place_by_place(blocks: int, runs:
 def test_the_trial_of_the_four_bit_product_sees_codes_in_other_places(
     swap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cuda.int4_is_right("cpu")
+    assert int4.int4_is_right("cpu")
     unpack = int4.unpack_int4
     places = {
         "rows": lambda w: w.unflatten(1, (-1, 2, 16)).flip(2),
         "columns": lambda w: w.unflatten(0, (-1, 2, 16)).flip(1),
     }
     monkeypatch.setattr(int4, "unpack_int4", lambda *given: places[swap](unpack(*given)).reshape(256, 64))
-    assert not cuda.int4_is_right("cpu")
+    assert not int4.int4_is_right("cpu")
+
+
+def test_a_four_bit_product_of_another_layout_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ("int4" in cpu.capabilities()) == (torch.backends.cpu.get_cpu_capability() != "DEFAULT")
+    block, low, high = int4._layout()
+    monkeypatch.setattr(int4, "_layout", lambda: (block, high, low))
+    assert "int4" not in cpu.capabilities.__wrapped__()
+
+
+def _not_there(*_: object) -> torch.Tensor:
+    raise AttributeError("'_OpNamespace' 'onednn' object has no attribute 'qlinear_pointwise'")
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "wrong"),
+    [
+        (cpu, "_onednn_int8_linear", lambda codes, *given: ONEDNN_INT8(codes, *given).clamp(max=32_767)),
+        (cpu, "_onednn_int8_linear", _not_there),
+        (cpu.Int8Linear, "unpack", lambda layer: setattr(layer, "codes", layer.codes.to_dense())),
+    ],
+    ids=["saturated", "not there", "transposed"],
+)
+def test_an_int8_product_that_is_wrong_in_onednn_alone_is_not_taken(
+    where: object, name: str, wrong: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "exact_int8" not in cpu.capabilities():
+        pytest.skip("this processor has no exact int8 product")
+    monkeypatch.setattr(where, name, wrong)
+    assert "exact_int8" not in cpu.capabilities.__wrapped__()
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 5, FEW_TOKENS["cpu"] + 1])
