@@ -42,6 +42,8 @@ class Int4Linear(nn.Module):
         self.out_features, self.in_features = codes.shape
         self.group_size = self.in_features // scale.shape[1]
         self.symmetric = offset is None
+        # of the product of many tokens; asked once: a compiler does not follow the question
+        self.wide = torch.bfloat16 if codes.is_cuda or has_bf16() else torch.float32
         offset = torch.zeros_like(scale) if offset is None else offset
         self.register_buffer("codes", pack_int4(codes))
         self.register_buffer("scales", torch.stack((scale, offset), -1).transpose(0, 1).bfloat16().contiguous())
@@ -54,8 +56,7 @@ class Int4Linear(nn.Module):
             x16 = rows.bfloat16().contiguous()
             y = _int4_linear(x16, self.out_features, self.codes, self.group_size, self.scales)
         else:
-            dtype = torch.bfloat16 if rows.is_cuda or has_bf16() else torch.float32
-            y = rows.to(dtype) @ self.dequantize(dtype)  # (N, out)
+            y = rows.to(self.wide) @ self.dequantize(self.wide)  # (N, out)
         y = y.to(x.dtype)
         if self.bias is not None:
             y += self.bias
@@ -112,6 +113,12 @@ def unpack_int4(packed: Tensor, rows: int, columns: int, dtype: torch.dtype) -> 
     """Codes minus 8, transposed: (columns, rows) in `dtype`, from the packed codes of a weight (rows, columns)."""
     if packed.dtype == torch.int32:
         return unpack_tiles(packed).sub_(8).to(dtype)
+    return _unpack_rows(packed, rows, columns, dtype)
+
+
+@opaque(lambda packed, rows, columns, dtype: packed.new_empty(columns, rows, dtype=dtype))
+def _unpack_rows(packed: Tensor, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """The same from the CPU's layout."""
     block, low, high = _layout()
     codes = packed.view(rows // block, columns, block // 2)  # (R / block, C, block / 2), two codes to the byte
     out = torch.empty(columns, rows, dtype=dtype)
