@@ -121,7 +121,7 @@ def quantize_weight(weight: Tensor, hessian: Tensor, settings: Settings) -> Pack
     require_finite(weight, weight.abs().amax())
     order = torch.arange(columns, device=weight.device)
     if settings.act_order:
-        order = hessian.diagonal().argsort(descending=True)
+        order = hessian.diagonal().argsort(descending=True, stable=True)
     factor = _inverse_factor(hessian[order][:, order], settings.damping)  # (C, C) upper
     rest = weight.detach().float().t()[order].contiguous()  # (C, R): columns still to come, corrected
     group = settings.group if isinstance(settings.group, int) else columns
