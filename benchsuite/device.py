@@ -23,7 +23,7 @@ def resolve_device(name: str) -> str:
         if not torch.cuda.is_available():
             raise UsageError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use --device cpu")
         if (device.index or 0) >= (count := torch.cuda.device_count()):
-            raise UsageError(f"device {name!r}: there are {count} CUDA devices here, and cuda:0 is the first")
+            raise UsageError(f"device {name!r}: the last CUDA device here is cuda:{count - 1}")
     return name
 
 

@@ -13,7 +13,7 @@ def test_a_gpu_beyond_those_of_this_machine_is_a_usage_error(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [resolve_device(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
-    with pytest.raises(UsageError, match=r"'cuda:2': there are 2 CUDA devices here, and cuda:0 is the first"):
+    with pytest.raises(UsageError, match=r"'cuda:2': the last CUDA device here is cuda:1"):
         resolve_device("cuda:2")
 
 

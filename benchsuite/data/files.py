@@ -94,15 +94,14 @@ def source(path: Path, task: Task) -> Source:
     Raises UsageError for a file that is not there or of another kind; its `load` raises DataError naming file and row
     for a missing, empty or wrong column, FileFormatError for a damaged file.
     """
-    if task not in TASKS:
-        raise UnknownNameError("task", task, TASKS)
+    found = Source(path.name, task, lambda split, limit: _load(path, task, split, limit))  # refuses an unknown task
     if path.suffix not in SUFFIXES:
         raise UsageError(f"dataset {path}: wanted a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".txt" and task != "lm":
         raise UsageError(f"dataset {path}: a .txt file is text for lm; {task} needs columns {_named(task)} (.jsonl)")
     if not is_file(path):
         raise UsageError(f"dataset {path}: no such file")
-    return Source(path.name, task, lambda split, limit: _load(path, task, split, limit))
+    return found
 
 
 def _load(path: Path, task: Task, split: Split, limit: int | None) -> Examples:
