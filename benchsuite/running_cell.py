@@ -17,7 +17,7 @@ from benchsuite.evals import divergence
 from benchsuite.evals.samples import write_samples
 from benchsuite.matrix import REFERENCE
 from benchsuite.measure.cell import Measurement, quantizing
-from benchsuite.measure.kernels import kernels_that_run
+from benchsuite.measure.kernels import kernels_that_run, loops_that_run
 from benchsuite.measure.resident import Loaded
 from benchsuite.models import models
 from benchsuite.models.in_precision import apply_precision, load
@@ -104,6 +104,7 @@ class RunningCell:
         seconds = self.clock(lambda: apply_precision(fresh[0], point["precision"], device), setup=reload)
         reload()
         before, after = size_bytes(fresh[0].module), size_bytes(model.module)
+        measurement.kernels = loops_that_run(device)
         measurement.metrics |= quantizing(seconds, before, after, measurement.coverage)
         self._finish()
 

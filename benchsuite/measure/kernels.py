@@ -9,6 +9,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchsuite.c_code import is_compiled
+from benchsuite.quant.packing import LOOPS
+
 WANTED = ("mm", "linear", "attention", "bitsandbytes", "gemm", "gemv")
 
 
@@ -42,3 +45,9 @@ def kernels_that_run(run: Callable[[], object], module: nn.Module | None = None)
         "mkldnn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         "threads": torch.get_num_threads(),
     }
+
+
+def loops_that_run(device: str) -> dict[str, Any]:
+    """What goes over every weight where grids quantize: our loops in C, or PyTorch's operators."""
+    in_c = torch.device(device).type == "cpu" and is_compiled(LOOPS)
+    return {"loops": "C" if in_c else "PyTorch", "threads": torch.get_num_threads()}

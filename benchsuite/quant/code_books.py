@@ -16,8 +16,9 @@ from torch import Tensor
 
 from benchsuite.errors import QuantizationError
 from benchsuite.quant.bounds import code_book_bound, dynamic_scale_bound, mean_scale
+from benchsuite.quant.codes import book_codes, decode_rows, encode_rows
 from benchsuite.quant.grids import Packed
-from benchsuite.quant.groups import check_group, decode_rows, elementwise_bound, encode_rows, magnitude, magnitudes
+from benchsuite.quant.groups import Group, check_group, elementwise_bound, magnitude, magnitudes
 
 Book = Literal["nf4", "fp4"]
 # fmt: off
@@ -66,12 +67,11 @@ class CodeBook:
         """Codes and scales of `weight` (..., C)."""
         midpoints, order = _midpoints(self.book, weight.device)
 
-        def encode(out: Tensor, x: Tensor, absmax: Tensor) -> None:
-            x = x.mul(absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()).clamp_(-1, 1).contiguous()
-            ranks = torch.bucketize(x, midpoints, out_int32=True)
-            out.copy_(ranks if self.book == "nf4" else order[ranks])
+        def encode(codes: Tensor, x: Tensor, group: Group, absmax: Tensor) -> None:
+            factor = absmax.clamp(min=_SMALLEST_DIVISOR).reciprocal_()
+            book_codes(codes, x, group, factor, midpoints, order)
 
-        codes, (absmax,) = encode_rows(weight, self.block, 4, magnitude, lambda absmax: (absmax,), encode)
+        codes, (absmax,) = encode_rows(weight, self.block, 4, lambda low, high: (magnitude(low, high),), encode)
         return {"codes": codes, **(quantize_scales(absmax) if self.double_quantized else {"scale": absmax})}
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -105,7 +105,7 @@ def _midpoints(book: Book, device: torch.device) -> tuple[Tensor, Tensor]:
     """The 15 thresholds between neighbouring values and the code of each rank; on a threshold the lower rank counts."""
     order = torch.tensor(_ORDER[book], device=device)
     ordered = _values(book, device)[order]
-    return (ordered[:-1] + ordered[1:]) / 2, order.to(torch.int8)
+    return (ordered[:-1] + ordered[1:]) / 2, order.to(torch.uint8)
 
 
 @cache

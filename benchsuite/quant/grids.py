@@ -16,17 +16,8 @@ from torch import Tensor
 
 from benchsuite.errors import QuantizationError
 from benchsuite.quant import bounds
-from benchsuite.quant.groups import (
-    Group,
-    check_group,
-    decode_rows,
-    elementwise_bound,
-    encode_rows,
-    ends,
-    magnitude,
-    magnitudes,
-    ranges,
-)
+from benchsuite.quant.codes import decode_rows, encode_rows, even_codes
+from benchsuite.quant.groups import Group, check_group, elementwise_bound, magnitude, magnitudes, ranges
 from benchsuite.quant.packing import SUPPORTED_BITS
 
 Packed = dict[str, Tensor]
@@ -77,14 +68,15 @@ class Absmax:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes and scales of `weight` (..., C)."""
-        codes, (scale,) = encode_rows(weight, self.group, self.bits, magnitude, self._fit, self._encode)
+        codes, (scale,) = encode_rows(weight, self.group, self.bits, self._fit, self._encode)
         return {"codes": codes.view(torch.int8) if self.bits == 8 else codes, "scale": scale}
 
-    def _fit(self, absmax: Tensor) -> tuple[Tensor]:
-        return (bounds.cut(absmax / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
+    def _fit(self, low: Tensor, high: Tensor) -> tuple[Tensor]:
+        return (bounds.cut(magnitude(low, high) / self.qmax).clamp_(min=bounds.SMALLEST_SCALE),)
 
-    def _encode(self, out: Tensor, x: Tensor, scale: Tensor) -> None:
-        out.copy_(_nearest(x, scale, self.offset).view(torch.int32))
+    def _encode(self, codes: Tensor, x: Tensor, group: Group, scale: Tensor) -> None:
+        zero = _TO_INTEGER + self.offset
+        even_codes(codes, x, group, scale, torch.full_like(scale, zero), zero + self.qmax)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: code · scale."""
@@ -122,8 +114,8 @@ class ZeroPoint:
 
     def quantize(self, weight: Tensor) -> Packed:
         """Codes, scales and zero points of `weight` (..., C)."""
-        codes, (scale, shifted, _) = encode_rows(weight, self.group, self.bits, ends, self._fit, self._encode)
-        return {"codes": codes, "scale": scale, "zero_point": (shifted - _TO_INTEGER).to(torch.uint8)}
+        codes, (scale, shift) = encode_rows(weight, self.group, self.bits, self._fit, self._encode)
+        return {"codes": codes, "scale": scale, "zero_point": (shift - _TO_INTEGER).to(torch.uint8)}
 
     def parameters(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Scales and zero points (both float32) of groups with smallest and largest weight `low` and `high`.
@@ -131,20 +123,20 @@ class ZeroPoint:
         The scale is such that the codes 0 and 2**bits - 1 are both used, unless it is the smallest there is; proofs in
         `bounds.zero_point_bound`.
         """
-        scale, shifted, _ = self._fit(low, high)
-        return scale, shifted - _TO_INTEGER
+        scale, shift = self._fit(low, high)
+        return scale, shift - _TO_INTEGER
 
-    def _fit(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale, zero point and the code of the largest weight before it is clamped, both with `_TO_INTEGER` added."""
+    def _fit(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale, and zero point with `_TO_INTEGER` added."""
         low, high = low.clamp(max=0), high.clamp(min=0)
         scale = bounds.cut((high * self._unit).sub_(low * self._unit)).clamp_(min=bounds.SMALLEST_SCALE)
-        shifted, last = _end_codes(low, high, scale)
-        if last.numel() and last.amin() < self._last:  # rare but for groups of zeros: both ends round towards zero
-            unused = last < self._last
+        shift = _TO_INTEGER - low / scale
+        unused = (high / scale).add_(shift) < self._last
+        if unused.any():  # rare but for groups of zeros: both ends round towards zero
             narrower = (scale.view(torch.int32) - bounds.CUT_UNIT).view(torch.float32)
             scale = torch.where(unused, narrower.clamp_(min=bounds.SMALLEST_SCALE), scale)
-            shifted, last = _end_codes(low, high, scale)
-        return scale, shifted, last
+            shift = _TO_INTEGER - low / scale
+        return scale, shift
 
     @property
     def _unit(self) -> float:
@@ -156,15 +148,8 @@ class ZeroPoint:
         """The largest code with `_TO_INTEGER` added."""
         return self.levels + _TO_INTEGER
 
-    def _encode(self, out: Tensor, x: Tensor, scale: Tensor, shifted: Tensor, last: Tensor) -> None:
-        codes = x.div(scale).add_(shifted)
-        # a group in some hundred has a code one beyond the largest, and among those of a run of rows nearly always one
-        beyond = self.group != "tensor" or bool(last > self._last)
-        if beyond and self.bits == 8:
-            codes.clamp_(max=self._last)
-        out.copy_(codes.view(torch.int32))
-        if beyond and self.bits != 8:  # a byte holds it
-            out.clamp_(max=self.levels)
+    def _encode(self, codes: Tensor, x: Tensor, group: Group, scale: Tensor, shift: Tensor) -> None:
+        even_codes(codes, x, group, scale, shift, self._last)
 
     def dequantize(self, packed: Packed, shape: torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight in `dtype`: (code - zero_point) · scale, saturated at the largest value of `dtype`."""
@@ -181,17 +166,6 @@ class ZeroPoint:
         low, high = ranges(weight, self.group)
         bound = bounds.zero_point_bound(low.clamp(max=0), high.clamp(min=0), self.levels)
         return elementwise_bound(bound, weight, self.group, dtype)
-
-
-def _nearest(x: Tensor, scale: Tensor, offset: int) -> Tensor:
-    """The integer nearest to x / scale, ties to even, plus an even `offset` and `_TO_INTEGER`: float32."""
-    return torch.addcdiv(torch.full(x.shape[-1:], _TO_INTEGER + offset, device=x.device), x, scale)
-
-
-def _end_codes(low: Tensor, high: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The codes of zero and of `high` where that of `low` is 0, with `_TO_INTEGER` added: rounded to integers."""
-    shifted = _TO_INTEGER - low / scale
-    return shifted, (high / scale).add_(shifted)
 
 
 def _check_bits(bits: int) -> None:

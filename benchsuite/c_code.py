@@ -1,0 +1,72 @@
+"""Loops of our own in C, for what PyTorch has no operator for: compiled by this machine's compiler when first wanted.
+
+They are never the only way. Where there is no C compiler with OpenMP, PyTorch's operators do the same in more time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shlex
+import subprocess
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchsuite.files import cache_path
+
+# no product is contracted with a sum: each result is rounded as PyTorch's
+_FLAGS = ("-std=c11", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp", "-fPIC", "-shared")
+
+
+def call(source: Path, function: str, *arguments: Tensor | float) -> bool:
+    """Call a C function with PyTorch's number of threads, then `arguments`: int64_t, float, and pointers to contiguous
+    tensors. False, and nothing is done, where a tensor is not on the CPU or the file was not compiled.
+    """
+    on_cpu = all(argument.is_cpu for argument in arguments if isinstance(argument, Tensor))
+    library = _library(source) if on_cpu else None
+    if library is None:
+        return False
+    library[function](ctypes.c_int64(torch.get_num_threads()), *map(_in_c, arguments))
+    return True
+
+
+def is_compiled(source: Path) -> bool:
+    """Whether the functions of a C file are there to be called."""
+    return _library(source) is not None
+
+
+def _in_c(argument: Tensor | float) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_float(argument)
+
+
+@functools.cache
+def _library(source: Path) -> ctypes.CDLL | None:
+    """The functions of a C file; None where `$CC`, or `cc`, does not compile it.
+
+    It is kept in `$XDG_CACHE_HOME/benchsuite/c`, under a name that stands for text, compiler and processor.
+    """
+    try:
+        compiler = (*shlex.split(os.environ.get("CC") or "cc"), *_FLAGS)
+        target = _output(*compiler, "-dM", "-E", "-x", "c", os.devnull)  # its version and the processor's instructions
+        name = sha256(b"\0".join((source.read_bytes(), target, repr(compiler).encode()))).hexdigest()[:32]
+        kept = cache_path("c", f"{source.stem}-{name}.so")
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+                made = Path(folder, kept.name)
+                _output(*compiler, str(source), "-o", str(made))
+                made.replace(kept)
+        return ctypes.CDLL(str(kept))
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
+
+
+def _output(*command: str) -> bytes:
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
