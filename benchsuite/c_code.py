@@ -31,7 +31,7 @@ def call(source: Path, function: str, *arguments: Tensor | float) -> bool:
     library = _library(source) if on_cpu else None
     if library is None:
         return False
-    library[function](ctypes.c_int64(torch.get_num_threads()), *map(_in_c, arguments))
+    getattr(library, function)(ctypes.c_int64(torch.get_num_threads()), *map(_in_c, arguments))
     return True
 
 
