@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from benchsuite.quant.layers import QuantizedLinear
 from benchsuite.quant.packing import pack
 
 _COLUMNS_AT_ONCE = 128  # columns whose errors are carried to the rest of the weight in one product
-_HESSIAN_STRIP = 768  # rows of XᵀX computed at once; what lies below the diagonal is not computed
+_HESSIAN_STRIP = 256  # rows of XᵀX computed at once; what lies below the diagonal is not computed
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def quantize_model(module: nn.Module, calibration: Tensor, settings: Settings, *
             now = time.perf_counter()
             reports.append(layer_report(full_name, linear.weight, quantized, bounded=False))
             reporting += time.perf_counter() - now
-        for call in inputs:
+        for call in inputs if index + 1 < len(blocks) else []:  # nobody asks what the last one gives
             call.run(block)
         progress.report(index + 1, len(blocks))
     module.train(was_training)
@@ -178,7 +178,7 @@ def _inverse_factor(hessian: Tensor, damping: float) -> Tensor:
 
 
 class _Captured(Exception):  # noqa: N818
-    """The first block has been reached: what it was called with is known, the rest need not run."""
+    """What a layer or a block is called with is known: the rest need not run."""
 
 
 class _Call:
@@ -219,20 +219,29 @@ def _input_of_first_block(module: nn.Module, blocks: nn.ModuleList, window: Tens
 
 
 def _hessians(block: nn.Module, layers: dict[str, nn.Linear], inputs: list[_Call]) -> dict[str, Tensor]:
-    """XᵀX (in, in), float32, of the inputs X of every linear layer of `block` over all windows."""
+    """XᵀX (in, in), float32, of the inputs X of every linear layer of `block` over all windows.
+
+    Where the first window tells that each layer is called once, the others leave the block when all have been.
+    """
     found = {
         name: torch.zeros(layer.in_features, layer.in_features, device=layer.weight.device)
         for name, layer in layers.items()
     }
 
+    called: list[str] = []
+    once = False
+
     def collect(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def add(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            called.append(name)
             x = args[0].reshape(-1, args[0].shape[-1]).float()  # (T, in)
             hessian = found[name]
             for start in range(0, x.shape[1], _HESSIAN_STRIP):
                 hessian[start : start + _HESSIAN_STRIP, start:].addmm_(
                     x[:, start : start + _HESSIAN_STRIP].t(), x[:, start:]
                 )
+            if once and layers.keys() == set(called):
+                raise _Captured
 
         return add
 
@@ -240,5 +249,8 @@ def _hessians(block: nn.Module, layers: dict[str, nn.Linear], inputs: list[_Call
         for name, layer in layers.items():
             hooks.enter_context(layer.register_forward_pre_hook(collect(name)))
         for call in inputs:
-            call.outcome(block)
+            called.clear()
+            with suppress(_Captured):
+                call.outcome(block)
+            once = sorted(called) == sorted(layers)
     return {name: hessian.triu() + hessian.triu(1).t() for name, hessian in found.items()}

@@ -148,6 +148,52 @@ def test_a_later_block_is_fitted_to_what_the_quantized_earlier_blocks_give() -> 
     assert (found["codes"] == expected["codes"]).double().mean() > 0.99
 
 
+class Weaving(nn.Module):
+    """A block that calls a layer before and after another, or in every second window the other first."""
+
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        self.one, self.two, self.again, self.turn = nn.Linear(16, 16), nn.Linear(16, 16), again, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.turn += 1
+        if self.again:
+            return self.one(torch.tanh(self.two(self.one(x))))  # type: ignore[no-any-return]
+        first, second = (self.one, self.two) if self.turn % 2 else (self.two, self.one)
+        return second(torch.tanh(first(x)))  # type: ignore[no-any-return]
+
+
+class Woven(nn.Module):
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        self.wte, self.h = nn.Embedding(50, 16), nn.ModuleList([Weaving(again)])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.h[0](self.wte(ids))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_layers_are_fitted_to_all_their_inputs_in_whatever_order_they_are_called(again: bool) -> None:
+    torch.manual_seed(0)
+    module, windows = Woven(again), torch.randint(0, 50, (4, 20))
+    seen: dict[str, list[Tensor]] = {"one": [], "two": []}
+    weights = {name: module.h[0].get_submodule(name).weight.detach().clone() for name in seen}
+    hooks = [
+        module.h[0].get_submodule(name).register_forward_pre_hook(lambda _, args, seen=kept: seen.append(args[0][0]))
+        for name, kept in seen.items()
+    ]
+    with torch.no_grad():
+        for window in windows:
+            module(window[None])
+    for hook in hooks:
+        hook.remove()
+    quantize_model(module, windows, Settings(3, 16), device="cpu")
+    for name, weight in weights.items():
+        x = torch.cat(seen[name])
+        expected = quantize_weight(weight, x.t() @ x, Settings(3, 16))
+        assert torch.equal(module.h[0].get_submodule(name).packed["codes"], expected["codes"])
+
+
 @pytest.mark.parametrize("shape", [(0, 24), (3, 0), (24,)])
 def test_a_calibration_set_without_a_window_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(QuantizationError, match="at least one window"):
