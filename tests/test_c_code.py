@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchsuite.c_code import is_compiled
+from benchsuite.quant.packing import LOOPS
 
 CALL = """import torch
 from pathlib import Path
@@ -23,7 +25,7 @@ void twice(int64_t threads, int64_t n, float *y, float more) {
 """
 CALLED, NOT_CALLED = "True [2.5, 2.5, 2.5]", "False [1.0, 1.0, 1.0]"
 
-needs_compiler = pytest.mark.skipif(shutil.which(os.environ.get("CC") or "cc") is None, reason="no C compiler")
+needs_compiler = pytest.mark.skipif(not is_compiled(LOOPS), reason="no C compiler with OpenMP")
 
 
 @pytest.fixture
