@@ -41,7 +41,8 @@ def pack(codes: Tensor, bits: int, out: Tensor | None = None) -> Tensor:
     if short := -columns % _RUNS[bits]:
         codes = torch.nn.functional.pad(codes, (0, short))
     places = width // _BYTES[bits]  # W
-    if call(LOOPS, f"pack_{bits}_bits", rows, places, codes.contiguous(), out):
+    codes = codes.to(torch.uint8).contiguous()  # C asks neither for a dtype nor for gaps
+    if call(LOOPS, f"pack_{bits}_bits", rows, places, codes, out):
         return out
     low, high = codes.view(rows, 2, _RUNS[bits] // 2, places).unbind(1)
     joined = out.view(rows, _BYTES[bits], places)

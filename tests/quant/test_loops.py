@@ -85,6 +85,14 @@ def test_codes_are_packed_to_the_same_bytes(bits: int, rows: int, columns: int, 
         assert torch.equal(packed, pack(codes, bits))
 
 
+@pytest.mark.parametrize("bits", [8, 4, 3])
+def test_codes_of_another_dtype_or_with_gaps_are_packed_by_their_values(bits: int) -> None:
+    codes = torch.arange(24).view(3, 8).t() % (1 << bits)  # int64 (8, 3), not contiguous
+    assert torch.equal(unpack(pack(codes, bits), bits, 3), codes.to(torch.uint8))
+    with without_c():
+        assert torch.equal(unpack(pack(codes, bits), bits, 3), codes.to(torch.uint8))
+
+
 @needs_loops
 def test_another_default_dtype_changes_nothing() -> None:
     weight = torch.randn(3, 70, generator=torch.Generator().manual_seed(0))
