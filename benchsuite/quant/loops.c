@@ -10,9 +10,11 @@ static inline int32_t ordered(int32_t bits) { return bits ^ (bits >> 31 & INT32_
 
 static inline int64_t groups_of(int64_t columns, int64_t group) { return (columns + group - 1) / group; }
 
-static inline int64_t size_of(int64_t g, int64_t columns, int64_t group) {
-    int64_t left = columns - g * group;
-    return left < group ? left : group;
+/* Where group g of row r starts; `size` becomes the number of its weights. */
+static inline int64_t start_of(int64_t r, int64_t g, int64_t columns, int64_t group, int64_t *size) {
+    const int64_t left = columns - g * group;
+    *size = left < group ? left : group;
+    return r * columns + g * group;
 }
 
 /* The smallest and the largest weight of every group: low, high (rows, groups). */
@@ -21,8 +23,8 @@ void extremes(int64_t threads, int64_t rows, int64_t columns, int64_t group, con
     #pragma omp parallel for collapse(2) num_threads((int)threads)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t g = 0; g < groups; g++) {
-            const float *part = x + r * columns + g * group;
-            const int64_t size = size_of(g, columns, group);
+            int64_t size;
+            const float *part = x + start_of(r, g, columns, group, &size);
             int32_t least = INT32_MAX, most = INT32_MIN;
             for (int64_t i = 0; i < size; i++) {
                 int32_t bits;
@@ -45,9 +47,10 @@ void even_codes(int64_t threads, int64_t rows, int64_t columns, int64_t group, c
     #pragma omp parallel for collapse(2) num_threads((int)threads)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t g = 0; g < groups; g++) {
-            const float *part = x + r * columns + g * group;
-            uint8_t *restrict out = codes + r * columns + g * group;
-            const int64_t size = size_of(g, columns, group);
+            int64_t size;
+            const int64_t start = start_of(r, g, columns, group, &size);
+            const float *part = x + start;
+            uint8_t *restrict out = codes + start;
             const float s = scale[r * groups + g], z = shift[r * groups + g];
             for (int64_t i = 0; i < size; i++) {
                 const float sum = part[i] / s + z, kept = sum > largest ? largest : sum;
@@ -68,9 +71,10 @@ void book_codes(int64_t threads, int64_t rows, int64_t columns, int64_t group, c
     #pragma omp parallel for collapse(2) num_threads((int)threads)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t g = 0; g < groups; g++) {
-            const float *part = x + r * columns + g * group;
-            uint8_t *restrict out = codes + r * columns + g * group;
-            const int64_t size = size_of(g, columns, group);
+            int64_t size;
+            const int64_t start = start_of(r, g, columns, group, &size);
+            const float *part = x + start;
+            uint8_t *restrict out = codes + start;
             const float f = factor[r * groups + g];
             for (int64_t i = 0; i < size; i++) {
                 const float value = part[i] * f;
