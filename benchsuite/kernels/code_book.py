@@ -1,4 +1,4 @@
-"""A linear layer whose 4-bit codes are looked up two at a time, and never stand side by side as a whole weight."""
+"""A linear layer of 4-bit codes, two to the byte, that never stand side by side as a whole weight."""
 
 from __future__ import annotations
 
@@ -6,27 +6,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchsuite.kernels.cpu import has_bf16
+from benchsuite.kernels.in_c import FEW_TOKENS, fits, has_rows, multiply_rows
 from benchsuite.quant.groups import chunks
 from benchsuite.quant.packing import pack_neighbours
 
 
 class CodeBookLinear(nn.Module):
-    """y = x Wᵀ + b, W (out, in) as codes into a book, two in a byte of (out, in / 2), and a scale (out, G) per block.
+    """y = x Wᵀ + b, W (out, in) as codes that stand for 16 values, two in a byte of (out, in / 2), with a scale, and an
+    offset too, (out, G) per group.
 
-    The weight is made run of rows by run of rows, in the cache, from a table of all 256 bytes: the values of the
-    even and the odd column that a byte stands for. It is rounded to the dtype of x, as `weight_only` does.
+    A few tokens go through loops in C where they were compiled. For many, and else, the weight is made run of rows by
+    run of rows, in the cache, from a table of all 256 bytes: the values of the even and the odd column that a byte
+    stands for. It is then rounded to `wide`, or to the dtype of x, as `weight_only` does.
     """
 
     codes: Tensor
+    values: Tensor
     scale: Tensor
+    offset: Tensor | None
     pairs: Tensor
     bias: Tensor | None
 
-    def __init__(self, codes: Tensor, values: Tensor, scale: Tensor, bias: Tensor | None) -> None:
+    def __init__(
+        self,
+        codes: Tensor,
+        values: Tensor,
+        scale: Tensor,
+        bias: Tensor | None,
+        *,
+        offset: Tensor | None = None,
+        wide: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.out_features, self.in_features = codes.shape
+        self.wide = wide
+        self.in_c = has_rows() and fits(self.in_features // scale.shape[1])
         self.register_buffer("codes", pack_neighbours(codes))
-        self.register_buffer("scale", scale)
+        self.register_buffer("values", values)
+        self.register_buffer("scale", scale.contiguous())
+        self.register_buffer("offset", None if offset is None else offset.contiguous())
         # two float32 looked up as the one float64 whose bytes they are
         pairs = torch.stack((values.repeat_interleave(16), values.repeat(16)), dim=1)  # (256, 2)
         self.register_buffer("pairs", pairs.view(torch.float64).view(256))
@@ -35,12 +54,31 @@ class CodeBookLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        y = torch.empty(rows.shape[0], self.out_features, dtype=x.dtype)
-        for run in chunks(self.out_features, self.in_features):
-            weight = self.pairs.index_select(0, self.codes[run].reshape(-1).int()).view(torch.float32)
-            scale = self.scale[run].unsqueeze(2)  # (r, G, 1)
-            weight = weight.view(scale.shape[0], scale.shape[1], -1).mul_(scale).view(-1, self.in_features)  # (r, in)
-            y[:, run] = F.linear(rows, weight.to(x.dtype))
+        if self.in_c and rows.shape[0] <= FEW_TOKENS:
+            y = multiply_rows(rows, self.codes, self.scale, self.offset, self.values).to(x.dtype)
+        else:
+            y = self._many(rows, self.wide or x.dtype).to(x.dtype)
         if self.bias is not None:
             y += self.bias
         return y.view(*x.shape[:-1], self.out_features)
+
+    def _many(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        x = x.to(dtype)
+        y = torch.empty(x.shape[0], self.out_features, dtype=dtype)
+        for run in chunks(self.out_features, self.in_features):
+            weight = self.pairs.index_select(0, self.codes[run].reshape(-1).int()).view(torch.float32)
+            scale = self.scale[run].float().unsqueeze(2)  # (r, G, 1)
+            weight = weight.view(scale.shape[0], scale.shape[1], -1).mul_(scale)  # (r, G, in / G)
+            if self.offset is not None:
+                weight.add_(self.offset[run].float().unsqueeze(2))
+            y[:, run] = F.linear(x, weight.view(-1, self.in_features).to(dtype))
+        return y
+
+
+def evenly_spaced(codes: Tensor, scale: Tensor, offset: Tensor | None, bias: Tensor | None) -> CodeBookLinear:
+    """Codes 0 to 15 that stand for (code - 8) · scale + offset, as in `Int4Linear`: scale and offset are rounded to
+    bfloat16, in which the weight is multiplied by many tokens where the processor does that.
+    """
+    offset = None if offset is None else offset.bfloat16()
+    wide = torch.bfloat16 if has_bf16() else torch.float32
+    return CodeBookLinear(codes, torch.arange(-8.0, 8.0), scale.bfloat16(), bias, offset=offset, wide=wide)

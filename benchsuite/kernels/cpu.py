@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchsuite.device import has_amx
+from benchsuite.kernels import in_c
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
 from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
@@ -22,8 +23,11 @@ FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left with AMX, w
 MANY_TOKENS = 128  # from here on it is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
-CACHED_TOKENS = 64  # up to here int8 weights become floats run of rows by run; from there one whole product is faster
+CACHED_TOKENS = (
+    64  # up to here int8 and bfloat16 weights become floats run of rows by run; from there larger runs are faster
+)
 CACHED_WEIGHTS = 2**18  # of such a run: one MiB of float32
+WIDE_WEIGHTS = 2**22  # of a run for many tokens: all of a layer of the 124M model, a part of its head
 
 
 @functools.cache
@@ -32,6 +36,8 @@ def capabilities() -> frozenset[Capability]:
     from benchsuite.kernels.int4 import int4_is_right
 
     found: set[Capability] = set()
+    if in_c.has_rows():
+        found.add("c")
     if torch.backends.cpu.get_cpu_capability() != "DEFAULT" and int4_is_right("cpu"):
         found.add("int4")
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
@@ -49,9 +55,11 @@ def capabilities() -> frozenset[Capability]:
 
 @functools.cache
 def has_bf16() -> bool:
-    """Whether oneDNN multiplies bfloat16 here."""
+    """Whether the processor itself multiplies bfloat16: with AVX-512 alone oneDNN does it too, in three times the time
+    that float32 takes."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    in_software = torch.cpu._is_avx512_supported() and not torch.cpu._is_avx512_bf16_supported()
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and not in_software
 
 
 @torch.inference_mode()
@@ -80,11 +88,16 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
     """oneDNN takes the weight without a copy. But with AMX it reorders a bf16 weight in every call: for one token
     PyTorch's own matrix-vector product streams it, for a few the tokens are reordered in its place. For many it goes
-    through in runs of rows that stay in the cache. MKL is faster on Intel for one token and for narrow models. With
-    gradients, on another device or in another dtype it is F.linear.
+    through in runs of rows that stay in the cache. MKL is faster on Intel for one token and for narrow models. bfloat16
+    that the processor does not multiply becomes float32 in the cache. With gradients, on another device or in another
+    dtype it is F.linear.
     """
-    if not x.is_cpu or torch.is_grad_enabled() or not _onednn_takes(weight.dtype):
+    if not x.is_cpu or torch.is_grad_enabled():
         return F.linear(x, weight)
+    if not _onednn_takes(weight.dtype):
+        if weight.dtype != torch.bfloat16:
+            return F.linear(x, weight)
+        return _widened(x.reshape(-1, weight.shape[1]), weight).to(x.dtype).view(*x.shape[:-1], weight.shape[0])
     tokens = x.numel() // weight.shape[1]
     one_token = tokens == 1
     if weight.dtype == torch.bfloat16 and tokens <= FEW_TOKENS and "amx" in capabilities():
@@ -170,6 +183,22 @@ class PlainLinear(nn.Module):
     def _compiled(self, x: Tensor) -> Tensor:
         y = by_rows(x, self.weight)
         return _with_gelu(y if self.bias is None else y + self.bias, self.post).to(x.dtype)
+
+
+class WidenedLinear(PlainLinear):
+    """y = gelu?(x Wᵀ + b) in bfloat16 where the processor does not multiply that: summed in float32, rounded once.
+
+    The weight (out, in) stays in rows, and becomes float32 run of rows by run of rows.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., in) to (..., out) in the dtype of x."""
+        if is_compiled_token(x, self.in_features):
+            return self._compiled(x)
+        y = _widened(x.reshape(-1, self.in_features), self.weight)
+        if self.bias is not None:
+            y += self.bias
+        return _with_gelu(y, self.post).to(x.dtype).view(*x.shape[:-1], self.out_features)
 
 
 class PackedLinear(PlainLinear):
@@ -292,19 +321,24 @@ class Int8WeightLinear(nn.Module):
     def __init__(self, codes: Tensor, scale: Tensor, offset: Tensor | None, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = codes.shape
+        self.in_c = in_c.has_rows()
         shape = (self.out_features, 1)
         self.register_buffer("codes", codes)
-        self.register_buffer("scale", scale.expand(shape).reshape(-1))
-        self.register_buffer("offset", None if offset is None else offset.expand(shape).reshape(-1))
+        self.register_buffer("scale", scale.float().expand(shape).reshape(-1).contiguous())
+        self.register_buffer(
+            "offset", None if offset is None else offset.float().expand(shape).reshape(-1).contiguous()
+        )
         self.register_buffer("bias", None if bias is None else bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
-        y = self._sums(rows)  # (N, out)
-        y.mul_(self.scale)
-        if self.offset is not None:
-            y.addcmul_(rows.sum(1, keepdim=True), self.offset.to(x.dtype))
+        if self.in_c and rows.shape[0] <= in_c.FEW_TOKENS and not is_compiled_token(rows, self.in_features):
+            y = in_c.multiply_rows(rows, self.codes, self.scale, self.offset, None).to(x.dtype)
+        else:
+            y = self._sums(rows).mul_(self.scale)  # (N, out)
+            if self.offset is not None:
+                y.addcmul_(rows.sum(1, keepdim=True), self.offset.to(x.dtype))
         if self.bias is not None:
             y += self.bias
         return y.view(*x.shape[:-1], self.out_features)
@@ -312,13 +346,25 @@ class Int8WeightLinear(nn.Module):
     def _sums(self, rows: Tensor) -> Tensor:
         if is_compiled_token(rows, self.in_features):
             return by_rows(rows, self.codes).to(rows.dtype)
-        few = rows.shape[0] <= CACHED_TOKENS
-        step = max(1, CACHED_WEIGHTS // self.in_features) if few else self.out_features
-        y = torch.empty(rows.shape[0], self.out_features, dtype=rows.dtype)
-        for start in range(0, self.out_features, step):
-            run = slice(start, start + step)
-            y[:, run] = times(rows, self.codes[run].to(rows.dtype))
-        return y
+        return in_runs(rows, self.codes)
+
+
+def _widened(x: Tensor, weight: Tensor) -> Tensor:
+    """x (N, in) times weight (out, in) transposed, both bfloat16, in float32 (N, out)."""
+    if x.shape[0] > in_c.FEW_TOKENS:
+        return in_runs(x.float(), weight)
+    return in_c.multiply_rows(x, weight, None, None, None) if in_c.has_rows() else F.linear(x, weight).float()
+
+
+def in_runs(x: Tensor, weight: Tensor) -> Tensor:
+    """x (N, in) times weight (out, in) transposed, which takes the dtype of x run of rows by run of rows: (N, out)."""
+    weights = CACHED_WEIGHTS if x.shape[0] <= CACHED_TOKENS else WIDE_WEIGHTS
+    step = max(1, weights // weight.shape[1])
+    y = torch.empty(x.shape[0], weight.shape[0], dtype=x.dtype)
+    for start in range(0, weight.shape[0], step):
+        run = slice(start, start + step)
+        y[:, run] = times(x, weight[run].to(x.dtype))
+    return y
 
 
 def _with_gelu(y: Tensor, post: tuple[str, str]) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.kernels import cpu, cuda
-from benchsuite.kernels.code_book import CodeBookLinear
+from benchsuite.kernels.code_book import CodeBookLinear, evenly_spaced
+from benchsuite.kernels.in_c import fits
 from benchsuite.kernels.int4 import Int4Linear, int4_group
 from benchsuite.kernels.table import Weights, choose, label
 from benchsuite.quant.apply import set_module
@@ -20,7 +21,12 @@ from benchsuite.quant.packing import unpack
 from benchsuite.quant.products import one_scale_a_row, w8a8, weight_only
 
 _FLOATS: dict[torch.dtype, Weights] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-_PLAIN = {"mkl-and-onednn": cpu.PlainLinear, "onednn-prepacked": cpu.PackedLinear}
+_PLAIN = {
+    "mkl-and-onednn": cpu.PlainLinear,
+    "onednn-prepacked": cpu.PackedLinear,
+    "as-floats": cpu.WidenedLinear,
+    "c-rows": cpu.WidenedLinear,
+}
 
 
 def prepare(module: nn.Module, device: str) -> Counter[str]:
@@ -51,7 +57,9 @@ def held_as(layer: nn.Module) -> Weights | None:
     if product is w8a8 and one_scale_a_row(grid):
         return "int8-row"
     if product is weight_only and isinstance(grid, CodeBook) and not grid.double_quantized:
-        return "code-book" if grid.block % 2 == 0 and layer.in_features % grid.block == 0 else "other"
+        if grid.block % 2 or layer.in_features % grid.block:
+            return "other"
+        return "code-book" if fits(grid.block) else "odd-code-book"
     if product is not weight_only or not isinstance(grid, Absmax | ZeroPoint):
         return "other"
     if grid.bits == 8 and grid.group in ("row", "tensor"):
@@ -67,22 +75,24 @@ def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
         return _PLAIN[kernel](layer.weight, layer.bias) if kernel in _PLAIN else None
     assert isinstance(layer, QuantizedLinear)
     bias = layer.get_buffer("bias") if layer.bias is not None else None
+    weights = held_as(layer)
     if kernel == "onednn-int8":
         return cpu.Int8Linear(layer.packed["codes"], layer.packed["scale"], bias)
-    if kernel == "int8-codes":
+    if kernel in ("c-rows", "int8-codes") and weights == "int8-weight":
         offset = _offset(layer, 128)
         codes = layer.packed["codes"] if offset is None else (layer.packed["codes"] ^ 128).view(torch.int8)
         return cpu.Int8WeightLinear(codes, layer.packed["scale"], offset, bias)
-    if kernel == "byte-pairs":
+    if kernel in ("c-rows", "byte-pairs") and weights in ("code-book", "odd-code-book"):
         values = cast("CodeBook", layer.grid).values
         return CodeBookLinear(_four_bit_codes(layer), values, layer.packed["scale"], bias)
-    if kernel == "int4pack":
+    if kernel in ("c-rows", "int4pack"):
         size = int4_group(layer.out_features, layer.in_features, cast("Absmax", layer.grid).group)
         assert size is not None
         offset = _offset(layer, 8)
         shape = (layer.out_features, layer.in_features // size)
         offset = None if offset is None else offset.expand(shape)
-        return Int4Linear(_four_bit_codes(layer), layer.packed["scale"].expand(shape), offset, bias)
+        made = evenly_spaced if kernel == "c-rows" else Int4Linear
+        return made(_four_bit_codes(layer), layer.packed["scale"].expand(shape), offset, bias)
     return None
 
 

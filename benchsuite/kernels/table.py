@@ -12,8 +12,10 @@ from typing import Literal, get_args
 
 from benchsuite.errors import UsageError
 
-Weights = Literal["fp32", "bf16", "fp16", "int8-row", "int8-weight", "int4-group", "code-book", "other"]
-Capability = Literal["amx", "bf16", "exact_int8", "int4", "mkl", "onednn"]
+Weights = Literal[
+    "fp32", "bf16", "fp16", "int8-row", "int8-weight", "int4-group", "code-book", "odd-code-book", "other"
+]
+Capability = Literal["amx", "bf16", "c", "exact_int8", "int4", "mkl", "onednn"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ TABLE: tuple[Kernel, ...] = (
         by_rows=True,
     ),
     Kernel(
+        "c-rows",
+        "cpu",
+        "bf16",
+        ("c",),
+        "without bfloat16 products: a few tokens by loops of our own in float32; for more as as-floats",
+        by_rows=True,
+    ),
+    Kernel(
+        "as-floats",
+        "cpu",
+        "bf16",
+        ("onednn",),
+        "a processor without bfloat16 multiplies float32 three times as fast as oneDNN bfloat16: made in the cache",
+        by_rows=True,
+    ),
+    Kernel(
         "onednn-int8",
         "cpu",
         "int8-row",
@@ -72,12 +90,27 @@ TABLE: tuple[Kernel, ...] = (
         "without VNNI the int8 products of oneDNN saturate at 16 bits; float32 sums of 1,040 codes are exact",
     ),
     Kernel(
+        "c-rows",
+        "cpu",
+        "int8-weight",
+        ("c",),
+        "a few tokens by loops of our own, in which the codes become floats in registers; for more as int8-codes",
+        by_rows=True,
+    ),
+    Kernel(
         "int8-codes",
         "cpu",
         "int8-weight",
         (),
         "the weight is read as int8 and becomes float in the cache; the scales follow the sums",
         by_rows=True,
+    ),
+    Kernel(
+        "c-rows",
+        "cpu",
+        "int4-group",
+        ("c",),
+        "a few tokens by loops of our own, in half of the time of PyTorch's 4-bit product; for more as byte-pairs",
     ),
     Kernel(
         "int4pack",
@@ -94,9 +127,23 @@ TABLE: tuple[Kernel, ...] = (
         "reads 4 bits a weight in tensor cores for up to 128 tokens; for more the weight is dequantized once",
     ),
     Kernel(
+        "c-rows",
+        "cpu",
+        "code-book",
+        ("c",),
+        "a few tokens by loops of our own, which look sixteen values up at once; for more as byte-pairs",
+    ),
+    Kernel(
         "byte-pairs",
         "cpu",
         "code-book",
+        (),
+        "a byte is looked up as two values at once, in runs of rows that stay in the cache",
+    ),
+    Kernel(
+        "byte-pairs",
+        "cpu",
+        "odd-code-book",
         (),
         "a byte is looked up as two values at once, in runs of rows that stay in the cache",
     ),
@@ -121,10 +168,18 @@ def choose(device: str, weights: Weights, capabilities: frozenset[Capability]) -
 
 def in_rows(chosen: Mapping[str, int]) -> dict[str, int]:
     """`chosen`, the layers by label, with those renamed that one token of a compiled pass takes by rows."""
-    renamed = {label(row.name, row.weights): label("compiled-rows", row.weights) for row in TABLE if row.by_rows}
+    by_rows = {label(row.name, row.weights) for row in TABLE if row.by_rows}
     found = Counter[str]()
     for name, layers in chosen.items():
-        found[renamed.get(name, name)] += layers
+        found.update(renamed({name: layers}, "compiled-rows") if name in by_rows else {name: layers})
+    return dict(found)
+
+
+def renamed(chosen: Mapping[str, int], kernel: str) -> dict[str, int]:
+    """`chosen`, the layers by label, as if all of them ran `kernel`."""
+    found = Counter[str]()
+    for name, layers in chosen.items():
+        found[f"{kernel} ({name.partition(' (')[2]}"] += layers
     return dict(found)
 
 

@@ -19,7 +19,8 @@ from benchsuite.errors import NumericalError, UnavailableError
 from benchsuite.models.gpt2 import GPT2
 from benchsuite.models.in_precision import load
 
-PROMPTS = [[5, 9, 200, 31, 7], [7, 31, 200, 9, 5], [7] * 5]
+# behind the first no two tokens are nearly equally likely: in bfloat16 passes round in another order
+PROMPTS = [[300, 41, 12, 77, 501], [7, 31, 200, 9, 5], [7] * 5]
 
 
 def native(precision: str = "fp32", device: str = "cpu") -> tuple[NativeEngine, GPT2]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchsuite.kernels import cpu, cuda, int4
+from benchsuite.kernels.code_book import CodeBookLinear
 from benchsuite.kernels.int4 import FEW_TOKENS, Int4Linear, unpack_tiles
 from benchsuite.kernels.prepare import prepare
 from benchsuite.quant.grids import Absmax, ZeroPoint
@@ -25,9 +27,10 @@ from benchsuite.quant.layers import QuantizedLinear
     tokens=st.sampled_from([1, 8, FEW_TOKENS["cpu"] + 1]),
     symmetric=st.booleans(),
     shared=st.sampled_from(["group", "row", "tensor"]),
+    in_c=st.booleans(),
 )
 def test_four_bit_products_round_no_more_than_bfloat16(
-    blocks: int, groups: int, group: int, tokens: int, symmetric: bool, shared: str
+    blocks: int, groups: int, group: int, tokens: int, symmetric: bool, shared: str, in_c: bool
 ) -> None:
     torch.manual_seed(2)
     held: Group = group if shared == "group" else "row" if shared == "row" else "tensor"
@@ -37,8 +40,10 @@ def test_four_bit_products_round_no_more_than_bfloat16(
     x = torch.randn(tokens, groups * group)
     terms = (x.abs() @ layer.dequantize().abs().t()).max()  # what the rounding of each factor can add up to
     plain = module(x)
-    prepare(module, "cpu")
-    assert isinstance(module[0], Int4Linear)
+    found = cpu.capabilities()
+    with patch.object(cpu, "capabilities", lambda: found if in_c else found - {"c"}):
+        prepare(module, "cpu")
+    assert isinstance(module[0], CodeBookLinear if in_c and "c" in found else Int4Linear)
     assert (module(x) - plain).abs().max() <= 8 * terms / 256
 
 

@@ -12,8 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchsuite import c_code
 from benchsuite.kernels import cpu
 from benchsuite.kernels import prepare as prepare_module
+from benchsuite.kernels.in_c import FEW_TOKENS, has_rows
 from benchsuite.kernels.prepare import prepare
 from benchsuite.models import gpt2
 from benchsuite.quant import embedding
@@ -39,6 +41,38 @@ def set_amx(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
     capabilities = cpu.capabilities() - {"amx"} | ({"amx"} if amx else set())
     monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
     monkeypatch.setattr(cpu, "has_amx", lambda: amx)
+
+
+def set_c(monkeypatch: pytest.MonkeyPatch, in_c: bool) -> None:
+    """The ways of a machine with a C compiler, or of one without."""
+    if in_c and not has_rows():
+        pytest.skip("no C compiler with OpenMP")
+    capabilities = cpu.capabilities() - {"c"} | ({"c"} if in_c else set())
+    monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
+    if not in_c:
+        monkeypatch.setattr(c_code, "_library", lambda _: None)
+
+
+@pytest.mark.parametrize("in_c", [False, True])
+@pytest.mark.parametrize("tokens", [1, FEW_TOKENS, FEW_TOKENS + 1])
+@torch.inference_mode()
+def test_bf16_is_multiplied_as_floats_where_the_processor_does_not(
+    tokens: int, in_c: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounded as where it does; `test_a_bf16_head_rounds_once_however_many_tokens` is of this processor's own way."""
+    set_c(monkeypatch, in_c)
+    capabilities = cpu.capabilities() - {"bf16"}
+    monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
+    monkeypatch.setattr(cpu, "_onednn_takes", lambda dtype: dtype == torch.float32)
+    monkeypatch.setattr(cpu, "WIDE_WEIGHTS", 1_000)  # runs of some rows
+    model = small_model("bf16")
+    plain = small_model("bf16").float()
+    ids = torch.randint(0, SMALL.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(0))
+    model.prepare("cpu")
+    assert set(model.kernels) == {"c-rows (bf16)" if in_c else "as-floats (bf16)"}
+    logits = model(ids)
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), plain(ids), atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +186,20 @@ def test_eight_bit_weights_are_multiplied_as_near_as_float32_does(
     assert isinstance(module[0], cpu.Int8WeightLinear)
 
 
+@pytest.mark.parametrize("in_c", [False, True])
 @pytest.mark.parametrize("book", ["nf4", "fp4"])
-@pytest.mark.parametrize("tokens", [1, 5])
-def test_pairs_from_a_code_book_are_its_values(book: Book, tokens: int) -> None:
-    layer = QuantizedLinear.of(torch.nn.Linear(1_024, 515).requires_grad_(False), CodeBook(book, 64))
+@pytest.mark.parametrize("tokens", [1, 5, FEW_TOKENS + 1])
+@pytest.mark.parametrize("block", [24, 64])
+def test_values_of_a_code_book_are_multiplied(
+    book: Book, tokens: int, block: int, in_c: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_c(monkeypatch, in_c)
+    layer = QuantizedLinear.of(torch.nn.Linear(960, 515).requires_grad_(False), CodeBook(book, block))
     module = torch.nn.Sequential(layer)
-    x = torch.randn(tokens, 1_024, generator=torch.Generator().manual_seed(5))
+    x = torch.randn(tokens, 960, generator=torch.Generator().manual_seed(5))
     plain = module(x)
-    assert prepare(module, "cpu") == {"byte-pairs (code-book)": 1}
+    name = "c-rows (code-book)" if in_c and block == 64 else "byte-pairs (code-book)"
+    assert prepare(module, "cpu") == {name if block == 64 else "byte-pairs (odd-code-book)": 1}
     torch.testing.assert_close(module(x), plain, atol=1e-5, rtol=0)
 
 

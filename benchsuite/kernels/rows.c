@@ -1,0 +1,454 @@
+/* GPT-2 for one token in each row of a batch: from its embeddings, x (B, C), to its logits (B, V), all in float32.
+
+   A product of a token is as fast as its weight is read. So each thread reads a run of rows, one after the other, and the
+   whole of a token is one parallel region: between two products stands a barrier and nothing else. Weights are read as
+   tiles of 64 bytes, as 16 numbers of 32 bits, each with 1, 2, 4 or 8 neighbours of a row in it; the tokens are laid out
+   likewise before a product. Vectors are those of the compiler, whatever the processor's are; bytes are little-endian. */
+
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum {
+    LANES = 16,
+    TILE = 64,     /* bytes */
+    STREAMS = 4,   /* rows that a thread reads side by side */
+    AHEAD = 2048,  /* bytes by which each is fetched before it is read */
+    TOGETHER = 4,  /* tokens that rows are multiplied with at once */
+    PADDING = 128, /* columns of the widest tile */
+};
+#define SMALLEST_SCALE 1.1754943508222875e-38f /* of float, as in `benchsuite.quant.bounds` */
+#define WHOLE 12582912.0f /* added and taken away again it rounds to a whole number, ties to even */
+
+enum form { FP32, BF16, INT8, INT4 };
+enum then { AS_IT_IS, WITH_GELU };
+
+typedef float floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+typedef ints any_ints __attribute__((aligned(1), may_alias)); /* in memory, wherever they are */
+typedef floats any_floats __attribute__((aligned(4), may_alias));
+typedef halves any_halves __attribute__((aligned(2), may_alias));
+
+struct linear { /* y = x Wᵀ + b, W (out, in) in rows; 4 bits: the even column in the high half of a byte */
+    int64_t form, out, in;
+    int64_t rounds;      /* whether tokens are rounded to int8 with a scale each, as the weight is */
+    int64_t group_bits;  /* 4 bits: 2 to the power of it is the columns of a group */
+    int64_t half_scales; /* 4 bits: whether scales and offsets are bfloat16 */
+    const uint8_t *weight;
+    const void *scale, *offset; /* 8 bits: float (out); 4 bits: (out, groups); no offset: NULL */
+    const float *values;        /* 4 bits: what the 16 codes stand for */
+    const float *bias;          /* (out) or NULL */
+};
+
+struct norm {
+    const float *weight, *bias;
+};
+
+struct block {
+    struct norm ln_1, ln_2;
+    struct linear c_attn, c_proj, mlp_c_fc, mlp_c_proj;
+    void *keys, *values; /* (B, H, capacity, D), bfloat16 in a model of that dtype, else float */
+};
+
+struct end {
+    struct norm ln_f;
+    struct linear head;
+};
+
+struct work {
+    int64_t batch, width, heads, capacity, is_bf16;
+    float epsilon;
+    floats *tiles; /* (B, stride): the tokens of the next product, in the order in which its tiles are read */
+    int64_t stride;
+    float *scales; /* (B): of tokens that were rounded */
+    float *y;      /* (B, 4 C): results of a product, and of a layer norm before it */
+    float *shares; /* (B, H, capacity): of a query among the keys */
+};
+
+INLINE float bits_to_float(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+INLINE uint32_t float_to_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+INLINE float from_bf16(uint16_t half) { return bits_to_float((uint32_t)half << 16); }
+
+INLINE uint16_t to_bf16(float value) { /* to the nearest, ties to even; NaN stays NaN */
+    const uint32_t bits = float_to_bits(value);
+    return (uint16_t)(value == value ? (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 : 0x7FC0);
+}
+
+INLINE float rounded(float value, int64_t is_bf16) { return is_bf16 ? from_bf16(to_bf16(value)) : value; }
+
+INLINE float exponential(float x) { /* within two units in the last place (Moshier's Cephes, expf), and vectors of it */
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    const float n = (x * 1.44269504f + WHOLE) - WHOLE;
+    const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    return (p * r * r + r + 1.0f) * bits_to_float((uint32_t)((int32_t)n + 127) << 23);
+}
+
+INLINE float gelu(float x) { /* x · (1 + tanh u) / 2 */
+    const float u = 0.7978845608f * (x + 0.044715f * x * x * x);
+    return x / (1.0f + exponential(-2.0f * u));
+}
+
+INLINE float total(floats v) {
+    typedef float eight __attribute__((vector_size(32)));
+    typedef float four __attribute__((vector_size(16)));
+    const union { floats all; eight half[2]; } a = {v};
+    const union { eight all; four half[2]; } b = {a.half[0] + a.half[1]};
+    const four c = b.half[0] + b.half[1];
+    return (c[0] + c[2]) + (c[1] + c[3]);
+}
+
+INLINE floats pick(floats from, ints places) { /* from[places mod 16] */
+#if defined(__AVX512F__) && !defined(__clang__)
+    return __builtin_shuffle(from, places);
+#else
+    floats found;
+    for (int k = 0; k < LANES; k++)
+        found[k] = from[places[k] & (LANES - 1)];
+    return found;
+#endif
+}
+
+INLINE int fields_of(int64_t form) { return form == FP32 ? 1 : form == BF16 ? 2 : form == INT8 ? 4 : 8; }
+
+/* Of the numbers in a tile the ones in place j of each, as floats; 4 bits: their values. */
+INLINE floats field(int form, ints tile, int j, floats values) {
+    switch (form) {
+    case FP32: return (floats)tile;
+    case BF16: return (floats)(j ? tile & (int32_t)0xFFFF0000 : tile << 16);
+    case INT8: return __builtin_convertvector((tile << (24 - 8 * j)) >> 24, floats);
+    default: return pick(values, tile >> 4 * j);
+    }
+}
+
+/* LANES floats, or bfloat16, from place `at` on, or one of them. */
+INLINE floats some(int half, const void *from, int64_t at) {
+    if (half)
+        return (floats)(__builtin_convertvector(*(const any_halves *)((const uint16_t *)from + at), ints) << 16);
+    return *(const any_floats *)((const float *)from + at);
+}
+
+INLINE float one(int half, const void *from, int64_t at) {
+    return half ? from_bf16(((const uint16_t *)from)[at]) : ((const float *)from)[at];
+}
+
+/* Scales or offsets from place `at` on, repeated for the lanes of a tile; `careful`: at most `left` of them are there. */
+INLINE floats spread(const void *from, int half, int64_t at, int careful, int64_t left, int64_t group_bits) {
+    const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ints places = lanes >> (int32_t)(group_bits - 3);
+    if (careful && left < LANES) {
+        floats found = {0};
+        for (int64_t k = 0; k < left; k++)
+            found[k] = one(half, from, at + k);
+        return pick(found, places);
+    }
+    return pick(some(half, from, at), places);
+}
+
+/* Add tile `t` of `rows` rows, `apart` from one another, times `count` tokens to their sums; `size`: of the tile's bytes
+   those that are there. `plain` are the sums of the tokens, times the offsets of 4-bit groups. */
+INLINE void add_tile(int form, int rows, int count, int shifted, int half, const struct linear *l, int64_t row,
+                     int64_t apart, int64_t t, size_t size, floats values, const floats *x, int64_t stride,
+                     floats sums[STREAMS][TOGETHER], floats plain[STREAMS][TOGETHER]) {
+    const int fields = fields_of(form), grouped = form == INT4;
+    const int64_t bytes = l->in * 4 / fields, groups = grouped ? l->in >> l->group_bits : 1;
+    ints tile[STREAMS];
+    floats part[STREAMS][TOGETHER] = {0}, ones[TOGETHER] = {0};
+    for (int r = 0; r < rows; r++) {
+        const uint8_t *from = l->weight + (row + r * apart) * bytes + t * TILE;
+        __builtin_prefetch(from + AHEAD);
+        if (size == TILE)
+            tile[r] = *(const any_ints *)from;
+        else {
+            tile[r] = (ints){0};
+            memcpy(&tile[r], from, size);
+        }
+    }
+    for (int j = 0; j < fields; j++)
+        for (int b = 0; b < count; b++) {
+            const floats token = x[b * stride + t * fields + j];
+            for (int r = 0; r < rows; r++)
+                if (grouped)
+                    part[r][b] += field(form, tile[r], j, values) * token;
+                else
+                    sums[r][b] += field(form, tile[r], j, values) * token;
+            if (shifted)
+                ones[b] += token;
+        }
+    for (int r = 0; r < rows; r++) {
+        const int64_t at = (row + r * apart) * groups + (t * 8 * LANES >> l->group_bits), left = l->out * groups - at;
+        const int careful = rows == 1;
+        floats scale = {0}, offset = {0};
+        if (grouped)
+            scale = spread(l->scale, half, at, careful, left, l->group_bits);
+        if (grouped && shifted)
+            offset = spread(l->offset, half, at, careful, left, l->group_bits);
+        for (int b = 0; b < count; b++) {
+            if (grouped)
+                sums[r][b] += part[r][b] * scale;
+            if (shifted)
+                plain[r][b] += grouped ? ones[b] * offset : ones[b];
+        }
+    }
+}
+
+/* y[b · out + r · apart] = x_b · w_r for `count` tokens and `rows` rows. */
+INLINE void dots(int form, int rows, int count, int shifted, int half, const struct linear *l, int64_t row,
+                 int64_t apart, const floats *x, int64_t stride, float *y) {
+    const int64_t bytes = l->in * 4 / fields_of(form), whole = bytes / TILE;
+    const floats values = form == INT4 ? some(0, l->values, 0) : (floats){0};
+    floats sums[STREAMS][TOGETHER] = {0}, plain[STREAMS][TOGETHER] = {0};
+    for (int64_t t = 0; t < whole; t++)
+        add_tile(form, rows, count, shifted, half, l, row, apart, t, TILE, values, x, stride, sums, plain);
+    if (bytes % TILE)
+        add_tile(form, rows, count, shifted, half, l, row, apart, whole, (size_t)(bytes % TILE), values, x, stride,
+                 sums, plain);
+    for (int r = 0; r < rows; r++)
+        for (int b = 0; b < count; b++) {
+            float sum = total(sums[r][b]);
+            if (form == INT8)
+                sum *= ((const float *)l->scale)[row + r * apart];
+            if (shifted)
+                sum += total(plain[r][b]) * (form == INT4 ? 1.0f : ((const float *)l->offset)[row + r * apart]);
+            y[b * l->out + r * apart] = sum;
+        }
+}
+
+/* The products of rows `first` to `last` with all tokens. The memory serves several places at once faster than one, so
+   rows are read side by side, each from where its share begins. The last ones go alone: of their scales no more may be read
+   than there are. */
+INLINE void all_rows(int form, int shifted, int half, const struct linear *l, int64_t first, int64_t last,
+                     const struct work *w, float *y) {
+    const int64_t alone = form == INT4 ? LANES / (l->in >> l->group_bits) + 1 : 0;
+    const int64_t apart = last - first > alone ? (last - first - alone) / STREAMS : 0;
+    for (int64_t row = first; row < first + apart; row++) {
+        int64_t b = 0;
+        for (; b + TOGETHER <= w->batch; b += TOGETHER)
+            dots(form, STREAMS, TOGETHER, shifted, half, l, row, apart, w->tiles + b * w->stride, w->stride,
+                 y + b * l->out + row);
+        for (; b < w->batch; b++)
+            dots(form, STREAMS, 1, shifted, half, l, row, apart, w->tiles + b * w->stride, w->stride,
+                 y + b * l->out + row);
+    }
+    for (int64_t row = first + STREAMS * apart; row < last; row++)
+        for (int64_t b = 0; b < w->batch; b++)
+            dots(form, 1, 1, shifted, half, l, row, 0, w->tiles + b * w->stride, w->stride, y + b * l->out + row);
+}
+
+/* y (B, out) of the tokens in `tiles`, rounded as the model rounds; `added`, where it is given, is raised by it. */
+static void multiply(const struct linear *l, const struct work *w, enum then then, float *y, float *added) {
+    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t first = l->out * thread / threads, last = l->out * (thread + 1) / threads;
+    switch (l->form * 4 + (l->offset != NULL) * 2 + (l->half_scales != 0)) {
+    case FP32 * 4: all_rows(FP32, 0, 0, l, first, last, w, y); break;
+    case BF16 * 4: all_rows(BF16, 0, 0, l, first, last, w, y); break;
+    case INT8 * 4: all_rows(INT8, 0, 0, l, first, last, w, y); break;
+    case INT8 * 4 + 2: all_rows(INT8, 1, 0, l, first, last, w, y); break;
+    case INT4 * 4: all_rows(INT4, 0, 0, l, first, last, w, y); break;
+    case INT4 * 4 + 1: all_rows(INT4, 0, 1, l, first, last, w, y); break;
+    case INT4 * 4 + 2: all_rows(INT4, 1, 0, l, first, last, w, y); break;
+    case INT4 * 4 + 3: all_rows(INT4, 1, 1, l, first, last, w, y); break;
+    }
+    for (int64_t b = 0; b < w->batch; b++) {
+        float *to = y + b * l->out;
+        const float scale = l->rounds ? w->scales[b] : 1.0f;
+        for (int64_t i = first; i < last; i++) {
+            const float sum = to[i] * scale + (l->bias ? l->bias[i] : 0.0f);
+            to[i] = rounded(then == WITH_GELU ? gelu(sum) : sum, w->is_bf16);
+        }
+        if (added)
+            for (int64_t i = first; i < last; i++)
+                added[b * l->out + i] = rounded(added[b * l->out + i] + to[i], w->is_bf16);
+    }
+    #pragma omp barrier
+}
+
+/* The tokens (in) of a product in the order in which the tiles of its weight are read, with zeros behind them. */
+INLINE void lay_out(int fields, const float *x, int64_t in, float *to) {
+    const int swapped = fields == 8; /* the even column is in the high half */
+    for (int64_t start = 0; start < in; start += LANES * fields)
+        for (int j = 0; j < fields; j++)
+            for (int k = 0; k < LANES; k++) {
+                const int64_t column = start + k * fields + (j ^ swapped);
+                *to++ = column < in ? x[column] : 0;
+            }
+}
+
+/* Fill `tiles` from x (B, in), whose rows are `step` apart, behind a layer norm where one is given: that one's results
+   come into y, while x stays. What is rounded is rounded where it is. */
+static void make_ready(const struct norm *norm, const struct linear *l, const struct work *w, float *x, int64_t step) {
+    const int64_t in = l->in;
+    #pragma omp for schedule(static)
+    for (int64_t b = 0; b < w->batch; b++) {
+        const float *from = x + b * step;
+        float *own = norm ? w->y + b * in : x + b * step, *to = (float *)(w->tiles + b * w->stride);
+        if (norm) {
+            float mean = 0, variance = 0;
+            #pragma omp simd reduction(+ : mean)
+            for (int64_t i = 0; i < in; i++)
+                mean += from[i];
+            mean /= (float)in;
+            #pragma omp simd reduction(+ : variance)
+            for (int64_t i = 0; i < in; i++)
+                variance += (from[i] - mean) * (from[i] - mean);
+            const float factor = 1.0f / sqrtf(variance / (float)in + w->epsilon);
+            for (int64_t i = 0; i < in; i++)
+                own[i] = rounded((from[i] - mean) * factor * norm->weight[i] + norm->bias[i], w->is_bf16);
+            from = own;
+        }
+        if (l->rounds) {
+            float most = 0;
+            #pragma omp simd reduction(max : most)
+            for (int64_t i = 0; i < in; i++)
+                most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
+            const float scale = most / 127.0f > SMALLEST_SCALE ? most / 127.0f : SMALLEST_SCALE;
+            for (int64_t i = 0; i < in; i++)
+                own[i] = (from[i] / scale + WHOLE) - WHOLE;
+            w->scales[b] = scale;
+            from = own;
+        }
+        switch (l->form) {
+        case FP32: lay_out(1, from, in, to); break;
+        case BF16: lay_out(2, from, in, to); break;
+        case INT8: lay_out(4, from, in, to); break;
+        case INT4: lay_out(8, from, in, to); break;
+        }
+    }
+}
+
+INLINE void keep(int is_bf16, void *cache, int64_t at, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (is_bf16)
+            ((uint16_t *)cache)[at + i] = to_bf16(x[i]);
+        else
+            ((float *)cache)[at + i] = x[i];
+}
+
+/* One head of one row: its key and value go to the cache, and the result stands where the query was. */
+INLINE void attend_once(int is_bf16, const struct block *k, const struct work *w, int64_t b, int64_t h, int64_t position) {
+    const int64_t size = w->width / w->heads, whole = size - size % LANES, start = (b * w->heads + h) * w->capacity;
+    const int64_t seen = position + 1;
+    float *restrict q = w->y + b * 3 * w->width + h * size, *restrict shares = w->shares + start;
+    keep(is_bf16, k->keys, (start + position) * size, q + w->width, size);
+    keep(is_bf16, k->values, (start + position) * size, q + 2 * w->width, size);
+    const float factor = 1.0f / sqrtf((float)size);
+    float most = -INFINITY, sum = 0;
+    for (int64_t s = 0; s < seen; s++) {
+        const int64_t at = (start + s) * size;
+        floats products = {0};
+        for (int64_t i = 0; i < whole; i += LANES)
+            products += some(0, q, i) * some(is_bf16, k->keys, at + i);
+        shares[s] = total(products);
+        for (int64_t i = whole; i < size; i++)
+            shares[s] += q[i] * one(is_bf16, k->keys, at + i);
+        shares[s] *= factor;
+        most = shares[s] > most ? shares[s] : most;
+    }
+    #pragma omp simd reduction(+ : sum)
+    for (int64_t s = 0; s < seen; s++) {
+        const float share = exponential(shares[s] - most);
+        sum += share;
+        shares[s] = rounded(share, is_bf16);
+    }
+    for (int64_t i = 0; i < whole; i += LANES) {
+        floats found = {0};
+        for (int64_t s = 0; s < seen; s++)
+            found += shares[s] * some(is_bf16, k->values, (start + s) * size + i);
+        *(any_floats *)(q + i) = found;
+    }
+    for (int64_t i = whole; i < size; i++) {
+        q[i] = 0;
+        for (int64_t s = 0; s < seen; s++)
+            q[i] += shares[s] * one(is_bf16, k->values, (start + s) * size + i);
+    }
+    for (int64_t i = 0; i < size; i++)
+        q[i] = rounded(q[i] / sum, is_bf16);
+}
+
+static void attend(const struct block *k, const struct work *w, const int64_t *positions) {
+    #pragma omp for collapse(2) schedule(static)
+    for (int64_t b = 0; b < w->batch; b++)
+        for (int64_t h = 0; h < w->heads; h++)
+            if (w->is_bf16)
+                attend_once(1, k, w, b, h, positions[b]);
+            else
+                attend_once(0, k, w, b, h, positions[b]);
+}
+
+/* The place of the largest logit of every row, the first of equal ones; -1 where it is not finite, or some is NaN. */
+static void find_largest(const struct work *w, int64_t vocabulary, const float *logits, int64_t *found) {
+    #pragma omp for schedule(static)
+    for (int64_t b = 0; b < w->batch; b++) {
+        const float *row = logits + b * vocabulary;
+        float most = -INFINITY;
+        int odd = 0;
+        #pragma omp simd reduction(max : most) reduction(| : odd)
+        for (int64_t i = 0; i < vocabulary; i++) {
+            odd |= !(row[i] < INFINITY);
+            most = row[i] > most ? row[i] : most;
+        }
+        int64_t place = -1;
+        if (!odd && most > -INFINITY)
+            while (row[++place] != most) {}
+        found[b] = place;
+    }
+}
+
+/* y (B, out) of x (B, in), which is overwritten where the layer rounds its tokens. */
+void multiply_rows(int64_t threads, int64_t batch, const struct linear *l, float *x, float *tiles, float *scales,
+                   float *y) {
+    const struct work work = {.batch = batch, .tiles = (floats *)tiles, .stride = (l->in + PADDING) / LANES,
+                              .scales = scales};
+    #pragma omp parallel num_threads((int)threads)
+    {
+        make_ready(NULL, l, &work, x, l->in);
+        multiply(l, &work, AS_IT_IS, y, NULL);
+    }
+}
+
+/* From x (B, C), which is overwritten, to logits (B, V) and the most likely next token of every row; row b stands at
+   positions[b]. The rest is what `struct work` says; tiles are PADDING columns wider than the widest product. */
+void one_token(int64_t threads, int64_t batch, int64_t layers, int64_t width, int64_t heads, int64_t capacity,
+               int64_t is_bf16, float epsilon, const struct block *blocks, const struct end *end,
+               const int64_t *positions, float *x, float *tiles, float *scales, float *y, float *shares, float *logits,
+               int64_t *found) {
+    const struct work work = {batch, width, heads, capacity, is_bf16, epsilon, (floats *)tiles,
+                              (4 * width + PADDING) / LANES, scales, y, shares};
+    const struct work *w = &work;
+    #pragma omp parallel num_threads((int)threads)
+    {
+        for (const struct block *k = blocks; k < blocks + layers; k++) {
+            make_ready(&k->ln_1, &k->c_attn, w, x, width);
+            multiply(&k->c_attn, w, AS_IT_IS, y, NULL);
+            attend(k, w, positions);
+            make_ready(NULL, &k->c_proj, w, y, 3 * width);
+            multiply(&k->c_proj, w, AS_IT_IS, y, x);
+            make_ready(&k->ln_2, &k->mlp_c_fc, w, x, width);
+            multiply(&k->mlp_c_fc, w, WITH_GELU, y, NULL);
+            make_ready(NULL, &k->mlp_c_proj, w, y, 4 * width);
+            multiply(&k->mlp_c_proj, w, AS_IT_IS, y, x);
+        }
+        make_ready(&end->ln_f, &end->head, w, x, width);
+        multiply(&end->head, w, AS_IT_IS, logits, NULL);
+        find_largest(w, end->head.out, logits, found);
+    }
+}
