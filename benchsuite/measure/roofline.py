@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchsuite.kernels import cpu
+from benchsuite.kernels.code_book import CodeBookLinear
 from benchsuite.kernels.int4 import Int4Linear
 from benchsuite.measure.limits import Limits
 from benchsuite.models.gpt2 import GPT2
@@ -132,8 +133,8 @@ def _weights_by_operands(blocks: nn.Module, activations: str) -> Counter[str]:
 def _operands(layer: Any, activations: str) -> str:
     if isinstance(layer, cpu.Int8Linear):
         return "int8"
-    if isinstance(layer, Int4Linear):
-        return "bf16"
+    if isinstance(layer, Int4Linear | CodeBookLinear) and layer.wide is not None:
+        return _FLOATS[layer.wide]
     if isinstance(layer, QuantizedLinear) and layer.product in (w8a8, llm_int8):
         return "int8" if layer.packed["codes"].is_cuda or int8_is_exact() else "fp32"
     return activations
