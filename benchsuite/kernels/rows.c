@@ -118,13 +118,23 @@ INLINE float total(floats v) {
 }
 
 INLINE floats pick(floats from, ints places) { /* from[places mod 16] */
-#if defined(__AVX512F__) && !defined(__clang__)
-    return __builtin_shuffle(from, places);
-#else
+#if defined(__clang__)
     floats found;
     for (int k = 0; k < LANES; k++)
         found[k] = from[places[k] & (LANES - 1)];
     return found;
+#elif defined(__AVX512F__)
+    return __builtin_shuffle(from, places);
+#else /* by halves: AVX2 shuffles 8 */
+    typedef float eight __attribute__((vector_size(32)));
+    typedef int32_t eight_ints __attribute__((vector_size(32)));
+    const union { floats all; eight half[2]; } f = {from};
+    const union { ints all; eight_ints half[2]; } p = {places};
+    const union { eight half[2]; floats all; } found = {{
+        __builtin_shuffle(f.half[0], f.half[1], p.half[0]),
+        __builtin_shuffle(f.half[0], f.half[1], p.half[1]),
+    }};
+    return found.all;
 #endif
 }
 
