@@ -140,6 +140,24 @@ def test_logits_that_are_not_finite_are_an_error_and_no_token(source: Source) ->
         assert engine.generate(PROMPTS, 6) == said
 
 
+@pytest.mark.parametrize("wrong", ["nan", "inf", "-inf"])
+@torch.inference_mode()
+def test_one_logit_that_is_no_number_is_enough(wrong: str) -> None:
+    """Less than all others is a number, and NaN and infinity are not."""
+    _, engine, module = small(GPT2Config(vocab_size=50, n_positions=8, n_embd=32, n_layer=1, n_head=2), "fp32")
+    engine.prepare(1, 4)
+    at = torch.tensor([0])
+    _, finite = engine._run(torch.tensor([5]), at, engine._cache)
+    assert finite
+    largest = module.ln_f.weight.abs().argmax()
+    module.ln_f.bias.zero_()[largest] = 1e3  # the sign of this feature is known
+    module.wte.weight[7] = 0
+    module.wte.weight[7, largest] = float(wrong)
+    found, finite = engine._run(torch.tensor([5]), at, engine._cache)
+    assert bool(finite) == (wrong == "-inf")
+    assert found[0] != 7
+
+
 @pytest.mark.parametrize("precision", ["fp16", "llm-int8", "absmax3-g128", "nf4-g24"])
 def test_layers_without_a_loop_are_named(source: Source, precision: str) -> None:
     with pytest.raises(UnavailableError, match=r"native-c has no loop for a .*; it takes float32"):
