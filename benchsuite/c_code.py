@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchsuite.files import cache_path
 
-# a product that is added is rounded once, as PyTorch's kernels do
+# sums of products are for speed, and rounded once; loops that owe PyTorch's bits have none
 _FLAGS = ("-std=c11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared")
 
 

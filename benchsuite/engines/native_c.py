@@ -89,8 +89,12 @@ def rows_of(layer: nn.Module) -> Rows | None:
     """How the loops read a layer, or a head, whose weight is held in rows; None where they do not."""
     given = getattr(layer, "bias", None)
     bias = given.float() if isinstance(given, Tensor) else None
-    if isinstance(layer, PlainLinear | TokenEmbedding | nn.Linear):
-        return Rows(layer.weight, bias) if layer.weight.dtype in (torch.float32, torch.bfloat16) else None
+    if isinstance(layer, PlainLinear | TokenEmbedding) or type(layer) is nn.Linear:
+        weight = layer.weight
+        plain = (
+            type(weight) in (Tensor, nn.Parameter) and weight.is_contiguous()
+        )  # torchao's are neither, and say float32
+        return Rows(weight, bias) if plain and weight.dtype in (torch.float32, torch.bfloat16) else None
     if isinstance(layer, Int8Linear):
         return Rows(layer.codes, bias, layer.scale, rounds=True)
     if isinstance(layer, QuantizedEmbedding):

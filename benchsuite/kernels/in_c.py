@@ -62,7 +62,7 @@ def multiply_rows(
     x: Tensor, weight: Tensor, scale: Tensor | None, offset: Tensor | None, values: Tensor | None
 ) -> Tensor:
     """x (N, in) times the weight of `Rows` transposed, where it `fits` and the loops are there: float32 (N, out)."""
-    rows = Rows(weight, scale=scale, offset=offset, values=values)
+    rows = Rows(weight.contiguous(), scale=scale, offset=offset, values=values)
     tiles, scales = torch.empty(len(x), rows.columns + PADDING), torch.empty(len(x))
     y = torch.empty(len(x), len(weight))
     called = call(ROWS, "multiply_rows", len(x), torch.tensor(rows.struct()), x.float().contiguous(), tiles, scales, y)

@@ -1,6 +1,6 @@
 /* GPT-2 for one token in each row of a batch: from its embeddings, x (B, C), to its logits (B, V), all in float32.
 
-   A product of a token is as fast as its weight is read. So each thread reads a run of rows, one after the other, and the
+   A product of a token is as fast as its weight is read. So each thread reads a run of rows, some side by side, and the
    whole of a token is one parallel region: between two products stands a barrier and nothing else. Weights are read as
    tiles of 64 bytes, as 16 numbers of 32 bits, each with 1, 2, 4 or 8 neighbours of a row in it; the tokens are laid out
    likewise before a product. Vectors are those of the compiler, whatever the processor's are; bytes are little-endian. */

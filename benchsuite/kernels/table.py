@@ -110,7 +110,7 @@ TABLE: tuple[Kernel, ...] = (
         "cpu",
         "int4-group",
         ("c",),
-        "a few tokens by loops of our own, in half of the time of PyTorch's 4-bit product; for more as byte-pairs",
+        "a few tokens by loops of our own, as fast as PyTorch's 4-bit product and in float32; for more as byte-pairs",
     ),
     Kernel(
         "int4pack",

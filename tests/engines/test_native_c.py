@@ -164,6 +164,20 @@ def test_layers_without_a_loop_are_named(source: Source, precision: str) -> None
         load_engine(f"native-c:{precision}", source, threads=1)
 
 
+def test_a_weight_that_is_not_what_its_dtype_says_or_has_gaps_is_not_read() -> None:
+    """torchao keeps codes in a layer of PyTorch, as a tensor of its own kind that says float32."""
+
+    class Codes(torch.Tensor):
+        pass
+
+    layer = torch.nn.Linear(32, 48).requires_grad_(False)
+    assert rows_of(layer) is not None
+    layer.weight = torch.nn.Parameter(torch.ones(48, 32).as_subclass(Codes), requires_grad=False)
+    assert rows_of(layer) is None
+    layer.weight = torch.nn.Parameter(torch.ones(32, 48).t(), requires_grad=False)
+    assert rows_of(layer) is None
+
+
 def test_without_a_compiler_it_is_not_there(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c_code, "_library", lambda _: None)
     with pytest.raises(UnavailableError, match="no C compiler with OpenMP; install gcc"):

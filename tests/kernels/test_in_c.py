@@ -82,5 +82,10 @@ def test_what_is_not_finite_stays_so() -> None:
     assert y[1].tolist()[::2] == [float("inf")] * 2
 
 
+def test_a_weight_with_gaps_is_multiplied_by_its_values() -> None:
+    weight, x = torch.randn(40, 30, generator=torch.Generator().manual_seed(3)).t(), torch.ones(2, 40)
+    check(x, weight, multiply_rows(x, weight, None, None, None))
+
+
 def test_a_struct_has_the_size_that_c_reads() -> None:
     assert len(Rows(torch.ones(3, 4)).struct()) == 11
