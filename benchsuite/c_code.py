@@ -5,33 +5,40 @@ They are never the only way. Where there is no C compiler with OpenMP, PyTorch's
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
 import shlex
 import subprocess
 import tempfile
+from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.autograd import profiler
 
 from benchsuite.files import cache_path
 
 # sums of products are for speed, and rounded once; loops that owe PyTorch's bits have none
 _FLAGS = ("-std=c11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared")
 
+calls: Counter[str] = Counter()  # of functions, since the process began
 
-def call(source: Path, function: str, *arguments: Tensor | float) -> bool:
-    """Call a C function with PyTorch's number of threads, then `arguments`: int64_t, float, and pointers to contiguous
-    tensors. False, and nothing is done, where a tensor is not on the CPU or the file was not compiled.
+
+def call(source: Path, function: str, *arguments: Tensor | float | None) -> bool:
+    """Call a C function with PyTorch's number of threads, then `arguments`: int64_t, float, and pointers to
+    tensors, NULL for None. False, and nothing is done, where a tensor is not on the CPU or the file was not compiled.
     """
     on_cpu = all(argument.is_cpu for argument in arguments if isinstance(argument, Tensor))
     library = _library(source) if on_cpu else None
     if library is None:
         return False
-    getattr(library, function)(ctypes.c_int64(torch.get_num_threads()), *map(_in_c, arguments))
+    calls[f"benchsuite::{function}"] += 1
+    with _named(f"benchsuite::{function}"):
+        getattr(library, function)(ctypes.c_int64(torch.get_num_threads()), *map(_in_c, arguments))
     return True
 
 
@@ -40,9 +47,14 @@ def is_compiled(source: Path) -> bool:
     return _library(source) is not None
 
 
-def _in_c(argument: Tensor | float) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
+def _named(name: str) -> contextlib.AbstractContextManager[object]:
+    """What a profiler shows, where there is one: it costs some microseconds."""
+    return profiler.record_function(name) if profiler._is_profiler_enabled else contextlib.nullcontext()
+
+
+def _in_c(argument: Tensor | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float:
+    if argument is None or isinstance(argument, Tensor):
+        return ctypes.c_void_p(None if argument is None else argument.data_ptr())
     return ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_float(argument)
 
 
@@ -55,7 +67,8 @@ def _library(source: Path) -> ctypes.CDLL | None:
     try:
         compiler = (*shlex.split(os.environ.get("CC") or "cc"), *_FLAGS)
         target = _output(*compiler, "-dM", "-E", "-x", "c", os.devnull)  # its version and the processor's instructions
-        name = sha256(b"\0".join((source.read_bytes(), target, repr(compiler).encode()))).hexdigest()[:32]
+        texts = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
+        name = sha256(b"\0".join((*texts, target, repr(compiler).encode()))).hexdigest()[:32]
         kept = cache_path("c", f"{source.stem}-{name}.so")
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)

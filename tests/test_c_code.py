@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchsuite.c_code import is_compiled
+from benchsuite.c_code import call, is_compiled
 from benchsuite.quant.packing import LOOPS
 
 CALL = """import torch
@@ -55,6 +56,23 @@ def test_it_is_compiled_once_and_again_when_it_says_something_else(source: Path)
     assert run(source) == "True [3.5, 3.5, 3.5]"
     assert len(kept(source)) == 2
     assert first in kept(source)
+
+
+@needs_compiler
+def test_a_profiler_shows_what_was_called(source: Path) -> None:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        assert call(source, "twice", 3, torch.ones(3), 0.5)
+    assert "benchsuite::twice" in {event.key for event in profile.key_averages()}
+
+
+@needs_compiler
+def test_it_is_compiled_again_when_a_header_beside_it_says_something_else(source: Path) -> None:
+    header = source.with_name("times.h")
+    header.write_text("#define TIMES 2\n")
+    source.write_text('#include "times.h"\n' + SOURCE.replace("2 *", "TIMES *"))
+    assert run(source) == CALLED
+    header.write_text("#define TIMES 3\n")
+    assert run(source) == "True [3.5, 3.5, 3.5]"
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "'", "cc -no-such-option"])

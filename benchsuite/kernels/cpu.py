@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchsuite.device import has_amx
 from benchsuite.kernels import in_c
+from benchsuite.kernels.int8 import finish
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
 from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
@@ -279,7 +280,7 @@ class Int8Linear(nn.Module):
         elif is_compiled_token(rows, self.in_features):
             y = self._compiled(rows)
         else:
-            y = torch.empty(rows.shape[0], self.out_features, dtype=torch.float32)
+            y = x.new_empty(rows.shape[0], self.out_features)
             for run, place in zip(torch.split(rows, INT8_ROWS), torch.split(y, INT8_ROWS), strict=True):
                 self._multiply(run, place)
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
@@ -291,19 +292,14 @@ class Int8Linear(nn.Module):
 
     @torch.no_grad()
     def _multiply(self, x: Tensor, out: Tensor) -> None:
-        """Write what x (N, in) is mapped to into `out` float32 (N, out)."""
+        """Write what x (N, in) is mapped to into `out` (N, out)."""
         codes, scale = quantize_activations(x)  # (N, in), (N, 1)
         if self.is_packed:
-            y = _onednn_int8_linear(codes, None, self.scale, self.zero_point, self.codes, None, "none", "")
+            sums = _onednn_int8_linear(codes, None, self.scale, self.zero_point, self.codes, None, "none", "")
         else:
-            y = int8_matmul(codes, self.codes) * self.scale
-        if self.bias is None:
-            torch.mul(y, scale, out=out)
-        else:
-            torch.addcmul(self.bias, y, scale, out=out)
-        name, algorithm = self.post
-        if name == "gelu":
-            torch.ops.aten.gelu_(out, approximate=algorithm)
+            sums = int8_matmul(codes, self.codes)
+        row_scale = None if self.is_packed else self.scale
+        finish(sums, scale, row_scale, self.bias, out, gelu=self.post[0] == "gelu")
 
 
 class Int8WeightLinear(nn.Module):

@@ -5,33 +5,19 @@
    tiles of 64 bytes, as 16 numbers of 32 bits, each with 1, 2, 4 or 8 neighbours of a row in it; the tokens are laid out
    likewise before a product. Vectors are those of the compiler, whatever the processor's are; bytes are little-endian. */
 
-#include <math.h>
-#include <omp.h>
-#include <stdint.h>
-#include <string.h>
+#include "numbers.h"
 
-#define INLINE static inline __attribute__((always_inline))
+#include <omp.h>
 
 enum {
-    LANES = 16,
     TILE = 64,     /* bytes */
     STREAMS = 4,   /* rows that a thread reads side by side */
     AHEAD = 2048,  /* bytes by which each is fetched before it is read */
     TOGETHER = 4,  /* tokens that rows are multiplied with at once */
     PADDING = 128, /* columns of the widest tile */
 };
-#define SMALLEST_SCALE 1.1754943508222875e-38f /* of float, as in `benchsuite.quant.bounds` */
-#define WHOLE 12582912.0f /* added and taken away again it rounds to a whole number, ties to even */
-
 enum form { FP32, BF16, INT8, INT4 };
 enum then { AS_IT_IS, WITH_GELU };
-
-typedef float floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t ints __attribute__((vector_size(4 * LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-typedef ints any_ints __attribute__((aligned(1), may_alias)); /* in memory, wherever they are */
-typedef floats any_floats __attribute__((aligned(4), may_alias));
-typedef halves any_halves __attribute__((aligned(2), may_alias));
 
 struct linear { /* y = x Wᵀ + b, W (out, in) in rows; 4 bits: the even column in the high half of a byte */
     int64_t form, out, in;
@@ -68,45 +54,6 @@ struct work {
     float *y;      /* (B, 4 C): results of a product, and of a layer norm before it */
     float *shares; /* (B, H, capacity): of a query among the keys */
 };
-
-INLINE float bits_to_float(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-INLINE uint32_t float_to_bits(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-INLINE float from_bf16(uint16_t half) { return bits_to_float((uint32_t)half << 16); }
-
-INLINE uint16_t to_bf16(float value) { /* to the nearest, ties to even; NaN stays NaN */
-    const uint32_t bits = float_to_bits(value);
-    return (uint16_t)(value == value ? (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 : 0x7FC0);
-}
-
-INLINE float rounded(float value, int64_t is_bf16) { return is_bf16 ? from_bf16(to_bf16(value)) : value; }
-
-INLINE float exponential(float x) { /* within two units in the last place (Moshier's Cephes, expf), and vectors of it */
-    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    const float n = (x * 1.44269504f + WHOLE) - WHOLE;
-    const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    return (p * r * r + r + 1.0f) * bits_to_float((uint32_t)((int32_t)n + 127) << 23);
-}
-
-INLINE float gelu(float x) { /* x · (1 + tanh u) / 2 */
-    const float u = 0.7978845608f * (x + 0.044715f * x * x * x);
-    return x / (1.0f + exponential(-2.0f * u));
-}
 
 INLINE float total(floats v) {
     typedef float eight __attribute__((vector_size(32)));
@@ -148,17 +95,6 @@ INLINE floats field(int form, ints tile, int j, floats values) {
     case INT8: return __builtin_convertvector((tile << (24 - 8 * j)) >> 24, floats);
     default: return pick(values, tile >> 4 * j);
     }
-}
-
-/* LANES floats, or bfloat16, from place `at` on, or one of them. */
-INLINE floats some(int half, const void *from, int64_t at) {
-    if (half)
-        return (floats)(__builtin_convertvector(*(const any_halves *)((const uint16_t *)from + at), ints) << 16);
-    return *(const any_floats *)((const float *)from + at);
-}
-
-INLINE float one(int half, const void *from, int64_t at) {
-    return half ? from_bf16(((const uint16_t *)from)[at]) : ((const float *)from)[at];
 }
 
 /* Scales or offsets from place `at` on, repeated for the lanes of a tile; `careful`: at most `left` of them are there. */

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchsuite.c_code import is_compiled
+from benchsuite import c_code
 from benchsuite.quant.packing import LOOPS
 
 WANTED = ("mm", "linear", "attention", "bitsandbytes", "gemm", "gemv")
@@ -32,13 +32,15 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def kernels_that_run(run: Callable[[], object], module: nn.Module | None = None) -> dict[str, Any]:
-    """Matrix products and attention of one `run`: operator -> calls.
+    """Matrix products, attention and our own loops in C of one `run`: operator -> calls.
 
     `layers` are those of `module` by the kernel that the table chose for them; empty where nothing was prepared.
     """
+    before = c_code.calls.copy()
     with _Counter() as counter:
         run()
     wanted = {name: calls for name, calls in counter.calls.items() if any(part in name for part in WANTED)}
+    wanted |= c_code.calls - before
     return {
         "layers": dict(sorted(getattr(module, "kernels", {}).items())),
         "operators": dict(sorted(wanted.items())),
@@ -49,5 +51,5 @@ def kernels_that_run(run: Callable[[], object], module: nn.Module | None = None)
 
 def loops_that_run(device: str) -> dict[str, Any]:
     """What goes over every weight where grids quantize: our loops in C, or PyTorch's operators."""
-    in_c = torch.device(device).type == "cpu" and is_compiled(LOOPS)
+    in_c = torch.device(device).type == "cpu" and c_code.is_compiled(LOOPS)
     return {"loops": "C" if in_c else "PyTorch", "threads": torch.get_num_threads()}

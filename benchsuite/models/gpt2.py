@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.kernels import cpu
+from benchsuite.kernels.attention import attend_in_c, attends_in_c
 from benchsuite.kernels.table import in_rows
 from benchsuite.models import Attention
 
@@ -132,6 +133,10 @@ class Steps(NamedTuple):
         behind = (positions - cache.shared)[:, None]
         return cls(cache.shared, end, positions=behind, mask=_seen(behind, end))
 
+    def starts(self, rows: int) -> Tensor:
+        """Where the first token of each row stands among the keys behind the prefix, (B,), on the CPU."""
+        return torch.tensor(self.start).expand(rows) if self.positions is None else self.positions[:, 0].expand(rows)
+
 
 def _seen(positions: Tensor, end: int) -> Tensor:
     """Which of `end` keys each of positions (N, T) sees: (N, 1, T, end)."""
@@ -168,6 +173,8 @@ class SelfAttention(nn.Module):
         return self.c_proj(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
+        if self.attention == "sdpa" and attends_in_c(q):
+            return attend_in_c(q, k, v, steps.starts(len(q)))[0]
         if self.attention == "sdpa" and steps.mask is not None and _compiler_attends(q, k):
             return _one_query(q, k, v, steps.mask)
         if self.attention != "eager":
@@ -177,15 +184,24 @@ class SelfAttention(nn.Module):
     def _attend_behind(self, prefix: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, steps: Steps) -> Tensor:
         """Attention to the prefix, all rows as the queries of one, and to the row itself, weighed by their sums of
         exponentials (Juravsky et al. 2024, "Hydragen")."""
-        attend = _flash_cpu if q.is_cpu and self.attention != "eager" else _eager
         batch, heads, tokens, size = q.shape
         together = q.transpose(0, 1).reshape(1, heads, batch * tokens, size)
-        first, first_sum = attend(together, *prefix, None, is_causal=False)
+        first, first_sum = self._with_sums(together, *prefix, None)
         first = first.view(heads, batch, tokens, size).transpose(0, 1)  # (B, H, T, D)
         first_sum = first_sum.view(heads, batch, tokens).transpose(0, 1)  # (B, H, T)
-        own, own_sum = attend(q, k, v, steps.mask, is_causal=steps.is_causal)
+        own, own_sum = self._with_sums(q, k, v, steps)
         share = torch.sigmoid(first_sum - own_sum)[..., None].to(own.dtype)  # (B, H, T, 1)
         return own.lerp_(first, share)
+
+    def _with_sums(self, q: Tensor, k: Tensor, v: Tensor, steps: Steps | None) -> tuple[Tensor, Tensor]:
+        """Attention, and the logarithm (B, H, T) of the sum of its exponentials; without `steps` all keys are seen."""
+        if self.attention == "sdpa" and attends_in_c(q):
+            starts = torch.tensor(k.shape[2]).expand(len(q)) if steps is None else steps.starts(len(q))
+            return attend_in_c(q, k, v, starts)
+        attend = _flash_cpu if q.is_cpu and self.attention != "eager" else _eager
+        if steps is None:
+            return attend(q, k, v, None, is_causal=False)
+        return attend(q, k, v, steps.mask, is_causal=steps.is_causal)
 
 
 def _compiler_attends(q: Tensor, k: Tensor) -> bool:

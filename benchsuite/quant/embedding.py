@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from benchsuite.device import has_amx
+from benchsuite.kernels.int8 import finish
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
@@ -37,12 +37,12 @@ class QuantizedEmbedding(nn.Module):
         x, x_scale = quantize_activations(hidden.reshape(-1, hidden.shape[-1]))  # (N, C), (N, 1)
         if is_compiled_token(x, x.shape[1]):
             return (by_rows(x, codes) * scale.t() * x_scale).to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
-        logits = torch.empty(x.shape[0], codes.shape[0], dtype=torch.float32, device=x.device)  # (N, V)
+        logits = hidden.new_empty(x.shape[0], codes.shape[0])  # (N, V)
         if self.few_on_the_left and x.shape[0] <= FEW_TOKENS:
-            torch.mul(int8_matmul(codes, x).t(), scale.t(), out=logits).mul_(x_scale)
+            finish(int8_matmul(codes, x).t(), x_scale, scale.view(-1), None, logits)
         else:
             step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // max(1, x.shape[0]))
             for start in range(0, codes.shape[0], step):
                 run = slice(start, start + step)
-                logits[:, run].copy_(int8_matmul(x, codes[run])).mul_(scale[run].t()).mul_(x_scale)
-        return logits.to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
+                finish(int8_matmul(x, codes[run]), x_scale, scale[run].view(-1), None, logits[:, run])
+        return logits.view(*hidden.shape[:-1], codes.shape[0])

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchsuite.kernels.int8 import quantize_in_c
 from benchsuite.opaque import opaque
 from benchsuite.quant.bounds import SMALLEST_SCALE
 from benchsuite.quant.grids import Absmax, Grid, Packed
@@ -62,6 +63,8 @@ def llm_int8(x: Tensor, grid: Grid, packed: Packed, shape: torch.Size) -> Tensor
 
 def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
     """Absmax codes int8 (N, in) and float32 scales (N, 1) per token; a token with NaN or infinity has such a scale."""
+    if (found := quantize_in_c(x)) is not None:
+        return found
     x = x.float()
     absmax = x.abs().amax(1, keepdim=True)
     scale = absmax.div_(_INT8_MAX).clamp_(min=SMALLEST_SCALE)

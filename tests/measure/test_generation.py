@@ -6,8 +6,10 @@ from unittest import mock
 
 import pytest
 
+from benchsuite.c_code import is_compiled
 from benchsuite.engines.native import NativeEngine
 from benchsuite.errors import UsageError
+from benchsuite.kernels.attention import ATTENTION, MANY_QUERIES
 from benchsuite.measure.generation import prompts_of, time_generation
 from benchsuite.measure.kernels import kernels_that_run
 from benchsuite.models import models
@@ -49,3 +51,11 @@ def test_the_kernels_that_ran_are_told_apart_from_composites(model: LanguageMode
     layers = len(model.module.h)  # type: ignore[arg-type]
     assert sum(calls for name, calls in found.items() if "attention" in name) == 3 * layers
     assert "aten::scaled_dot_product_attention" not in found
+
+
+@pytest.mark.skipif(not is_compiled(ATTENTION), reason="no C compiler with OpenMP")
+def test_our_own_loops_are_among_the_kernels_that_ran(model: LanguageModel) -> None:
+    [prompt] = prompts_of(model.tokenizer.vocab_size, count=1, length=MANY_QUERIES)
+    found = kernels_that_run(lambda: NativeEngine(model).prefill(prompt), model.module)["operators"]
+    assert found["benchsuite::attention"] == len(model.module.h)  # type: ignore[arg-type]
+    assert "benchsuite::attention" not in kernels_that_run(lambda: None)["operators"]

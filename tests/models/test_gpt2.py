@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+import benchsuite.kernels.attention
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.models import ATTENTIONS, TINY, Attention, gpt2, hub_layout
 from benchsuite.models.gpt2 import GPT2Config
@@ -24,6 +26,15 @@ def ours_and_reference(path: Path, attention: Attention = "sdpa") -> tuple[gpt2.
     state = hub_layout.state_from_hub(load_file(path / "model.safetensors"), config)
     state = {key: value.float() for key, value in state.items()}
     return gpt2.from_state(state, config, attention=attention), reference
+
+
+@pytest.fixture(scope="module", params=[*ATTENTIONS, "in C"])
+def attention(request: pytest.FixtureRequest) -> Iterator[Attention]:
+    """Every kind of attention; by our loops in C however few the queries are."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "in C":
+            patch.setattr(benchsuite.kernels.attention, "MANY_QUERIES", 1)
+        yield "sdpa" if request.param == "in C" else request.param
 
 
 def check_same_logits(path: Path, attention: Attention, tokens: int) -> None:
@@ -59,12 +70,10 @@ def check_same_greedy_tokens(path: Path) -> None:
     assert ids.tolist() == wanted.tolist()
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_logits_equal_transformers_on_random_weights(small_directory: Path, attention: Attention) -> None:
     check_same_logits(small_directory, attention, 64)
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_logits_equal_transformers_on_the_embedded_model(attention: Attention) -> None:
     check_same_logits(TINY, attention, 512)
 
@@ -81,7 +90,6 @@ def test_256_greedy_tokens_equal_transformers_on_a_trained_model(shared: Path) -
     check_same_greedy_tokens(shared / "models" / "gpt2-wt2")
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
 @settings(max_examples=15)
 @given(data=st.data())
 def test_a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass(
@@ -99,9 +107,9 @@ def test_a_cache_filled_in_any_pieces_gives_the_logits_of_one_pass(
 @settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5), keep_last=st.booleans())
 def test_rows_of_different_lengths_do_not_disturb_each_other(
-    small_config: GPT2Config, lengths: list[int], keep_last: bool
+    attention: Attention, small_config: GPT2Config, lengths: list[int], keep_last: bool
 ) -> None:
-    model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config)
+    model = gpt2.from_state(gpt2.random_state(small_config, seed=3), small_config, attention=attention)
     generator = torch.Generator().manual_seed(7)
     rows = [torch.randint(0, small_config.vocab_size, (length + 2,), generator=generator) for length in lengths]
     padded = torch.zeros(len(rows), max(lengths), dtype=torch.int64)
@@ -121,7 +129,6 @@ def test_rows_of_different_lengths_do_not_disturb_each_other(
                 torch.testing.assert_close(logits[place, 0], alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
 @settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4), prefix_length=st.integers(1, 20))
 def test_a_prefix_computed_once_serves_every_row(
