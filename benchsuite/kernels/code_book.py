@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchsuite.kernels.cpu import has_bf16
+from benchsuite.kernels.cpu import PreparedLinear, has_bf16
 from benchsuite.kernels.in_c import FEW_TOKENS, fits, has_rows, multiply_rows
 from benchsuite.quant.groups import chunks
 from benchsuite.quant.packing import pack_neighbours
 
 
-class CodeBookLinear(nn.Module):
-    """y = x Wᵀ + b, W (out, in) as codes that stand for 16 values, two in a byte of (out, in / 2), with a scale, and an
-    offset too, (out, G) per group.
+class CodeBookLinear(PreparedLinear):
+    """y = gelu?(x Wᵀ + b), W (out, in) as codes that stand for 16 values, two in a byte of (out, in / 2), with a scale,
+    and an offset too, (out, G) per group.
 
     A few tokens go through loops in C where they were compiled. For many, and else, the weight is made run of rows by
     run of rows, in the cache, from a table of all 256 bytes: the values of the even and the odd column that a byte
@@ -26,7 +26,6 @@ class CodeBookLinear(nn.Module):
     scale: Tensor
     offset: Tensor | None
     pairs: Tensor
-    bias: Tensor | None
 
     def __init__(
         self,
@@ -38,8 +37,7 @@ class CodeBookLinear(nn.Module):
         offset: Tensor | None = None,
         wide: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.out_features, self.in_features = codes.shape
+        super().__init__(codes.shape[0], codes.shape[1], bias)
         self.wide = wide
         self.in_c = has_rows() and fits(self.in_features // scale.shape[1])
         self.register_buffer("codes", pack_neighbours(codes))
@@ -49,18 +47,15 @@ class CodeBookLinear(nn.Module):
         # two float32 looked up as the one float64 whose bytes they are
         pairs = torch.stack((values.repeat_interleave(16), values.repeat(16)), dim=1)  # (256, 2)
         self.register_buffer("pairs", pairs.view(torch.float64).view(256))
-        self.register_buffer("bias", None if bias is None else bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
         if self.in_c and rows.shape[0] <= FEW_TOKENS:
-            y = multiply_rows(rows, self.codes, self.scale, self.offset, self.values).to(x.dtype)
+            y = multiply_rows(rows, self.codes, self.scale, self.offset, self.values)
         else:
-            y = self._many(rows, self.wide or x.dtype).to(x.dtype)
-        if self.bias is not None:
-            y += self.bias
-        return y.view(*x.shape[:-1], self.out_features)
+            y = self._many(rows, self.wide or x.dtype)
+        return self.finished(y.float(), x)
 
     def _many(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         x = x.to(dtype)

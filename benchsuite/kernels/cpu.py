@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchsuite.device import has_amx
+from benchsuite.device import has_amx, is_intel
 from benchsuite.kernels import in_c
-from benchsuite.kernels.int8 import finish
+from benchsuite.kernels.around import finish
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
 from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
@@ -21,6 +21,8 @@ from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left with AMX, which reorders the one on the right
+FLOAT_TOKENS_IN_C = 16  # up to here our loops multiply a float32 weight faster than oneDNN
+LONG = 512  # tokens from which on MKL does, but for processors with AMX
 MANY_TOKENS = 128  # from here on it is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
@@ -49,8 +51,8 @@ def capabilities() -> frozenset[Capability]:
         found.add("exact_int8")
     if has_amx():
         found.add("amx")
-        if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
-            found.add("mkl")  # at its full speed only on Intel's processors, which alone have AMX
+    if is_intel() and torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        found.add("mkl")
     return frozenset(found)
 
 
@@ -89,9 +91,9 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
     """oneDNN takes the weight without a copy. But with AMX it reorders a bf16 weight in every call: for one token
     PyTorch's own matrix-vector product streams it, for a few the tokens are reordered in its place. For many it goes
-    through in runs of rows that stay in the cache. MKL is faster on Intel for one token and for narrow models. bfloat16
-    that the processor does not multiply becomes float32 in the cache. With gradients, on another device or in another
-    dtype it is F.linear.
+    through in runs of rows that stay in the cache. On Intel MKL is faster for one token and for narrow models, and our
+    loops for a few tokens. bfloat16 that the processor does not multiply becomes float32 in the cache. With gradients,
+    on another device or in another dtype it is F.linear.
     """
     if not x.is_cpu or torch.is_grad_enabled():
         return F.linear(x, weight)
@@ -112,7 +114,15 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
         return y
     if weight.dtype == torch.float32 and "mkl" in capabilities() and (one_token or weight.shape[1] <= NARROW):
         return F.linear(x, weight)
+    if weight.dtype == torch.float32 and _few_in_c(tokens):
+        y = in_c.multiply_rows(x.reshape(tokens, weight.shape[1]), weight, None, None, None)
+        return y.view(*x.shape[:-1], weight.shape[0])
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
+
+
+def _few_in_c(tokens: int) -> bool:
+    """Whether our loops are the fastest for so many tokens and a float32 weight in rows; measured on Intel alone."""
+    return tokens <= FLOAT_TOKENS_IN_C and {"c", "mkl"} <= capabilities()
 
 
 @opaque(lambda x, weight: x.new_empty(x.shape[0], weight.shape[0]))
@@ -152,38 +162,67 @@ def _onednn_int8_linear(
     )
 
 
-class PlainLinear(nn.Module):
-    """y = gelu?(x Wᵀ + b) in float32, the weight (out, in) as it is: one token through MKL, more through oneDNN."""
+@opaque(lambda x, weight, *_: x.new_empty(*x.shape[:-1], weight.shape[0]))
+def _rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    """gelu?(x (..., in) times weight (out, in) transposed + bias), of some tokens and float32 on Intel."""
+    tokens = x.numel() // weight.shape[1]
+    few = _few_in_c(tokens)
+    if not few and (tokens < LONG or "amx" in capabilities()):
+        return _onednn_linear(x, len(weight), weight, bias, *_post(gelu))
+    rows = x.reshape(tokens, weight.shape[1])
+    y = in_c.multiply_rows(rows, weight, None, None, None) if few else F.linear(rows, weight)
+    finish(y, None, None, bias, y, gelu=gelu)
+    return y.view(*x.shape[:-1], len(weight))
 
-    weight: Tensor
+
+def _post(gelu: bool) -> tuple[str, str]:
+    """What oneDNN calls GELU in its tanh form, or nothing, behind a product."""
+    return ("gelu", "tanh") if gelu else ("none", "")
+
+
+class PreparedLinear(nn.Module):
+    """y = gelu?(x Wᵀ + b): what all of these layers have."""
+
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, out_features: int, in_features: int, bias: Tensor | None) -> None:
         super().__init__()
-        self.out_features, self.in_features = weight.shape
-        self.register_buffer("weight", weight.detach())
+        self.out_features, self.in_features, self.gelu = out_features, in_features, False
         self.register_buffer("bias", None if bias is None else bias.detach())
-        self.post = ("none", "")
 
     def fuse_gelu(self) -> None:
         """Apply GELU in its tanh form to every result from now on."""
-        self.post = ("gelu", "tanh")
+        self.gelu = True
+
+    def finished(self, sums: Tensor, x: Tensor) -> Tensor:
+        """Results (..., out) of tokens x (..., in), in their dtype, from sums float32 (N, out), which may be lost."""
+        y = sums if x.dtype == torch.float32 else sums.new_empty(sums.shape, dtype=x.dtype)
+        finish(sums, None, None, None if self.bias is None else self.bias.float(), y, gelu=self.gelu)
+        return y.view(*x.shape[:-1], self.out_features)
+
+
+class PlainLinear(PreparedLinear):
+    """y = gelu?(x Wᵀ + b) in float32, the weight (out, in) as it is, on Intel: one token and many through MKL, a few
+    through our loops in C, those between through oneDNN.
+    """
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight.shape[0], weight.shape[1], bias)
+        self.register_buffer("weight", weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out)."""
-        if x.numel() != self.in_features:
-            return self.onednn(x, self.weight)
         if is_compiled_token(x, self.in_features):
             return self._compiled(x)
-        return _with_gelu(F.linear(x, self.weight, self.bias), self.post)
-
-    def onednn(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The same through oneDNN with its weight in any layout."""
-        return _onednn_linear(x, self.out_features, weight, self.bias, *self.post)
+        if x.numel() == self.in_features:
+            return _with_gelu(F.linear(x, self.weight, self.bias), self.gelu)
+        return _rows_linear(x, self.weight, self.bias, self.gelu)
 
     def _compiled(self, x: Tensor) -> Tensor:
         y = by_rows(x, self.weight)
-        return _with_gelu(y if self.bias is None else y + self.bias, self.post).to(x.dtype)
+        return _with_gelu(y if self.bias is None else y + self.bias, self.gelu).to(x.dtype)
 
 
 class WidenedLinear(PlainLinear):
@@ -196,10 +235,7 @@ class WidenedLinear(PlainLinear):
         """Map x (..., in) to (..., out) in the dtype of x."""
         if is_compiled_token(x, self.in_features):
             return self._compiled(x)
-        y = _widened(x.reshape(-1, self.in_features), self.weight)
-        if self.bias is not None:
-            y += self.bias
-        return _with_gelu(y, self.post).to(x.dtype).view(*x.shape[:-1], self.out_features)
+        return self.finished(_widened(x.reshape(-1, self.in_features), self.weight), x)
 
 
 class PackedLinear(PlainLinear):
@@ -230,10 +266,10 @@ class PackedLinear(PlainLinear):
         """Map x (..., in) to (..., out)."""
         if not self.is_packed and is_compiled_token(x, self.in_features):
             return self._compiled(x)
-        return self.onednn(x, self.weight)
+        return _onednn_linear(x, self.out_features, self.weight, self.bias, *_post(self.gelu))
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(PreparedLinear):
     """`w8a8`: int8 weights (out, in) with a scale per row, activations in int8 with a scale per token, exact sums.
 
     The weight is prepacked by oneDNN. A single row's scale, the bias and GELU are part of the product; for more rows
@@ -244,22 +280,14 @@ class Int8Linear(nn.Module):
     codes: Tensor
     scale: Tensor
     zero_point: Tensor
-    bias: Tensor | None
 
     def __init__(self, codes: Tensor, scale: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.out_features, self.in_features = codes.shape
+        super().__init__(codes.shape[0], codes.shape[1], None if bias is None else bias.float())
         self.register_buffer("codes", codes)
         self.register_buffer("scale", scale.float().expand(self.out_features, 1).reshape(-1).contiguous())
         self.register_buffer("zero_point", torch.zeros(self.out_features, dtype=torch.int8))
-        self.register_buffer("bias", None if bias is None else bias.detach().float())
-        self.post = ("none", "")
         self.is_packed = False
         self.pack()
-
-    def fuse_gelu(self) -> None:
-        """Apply GELU in its tanh form to every result from now on."""
-        self.post = ("gelu", "tanh")
 
     def pack(self) -> None:
         """Hold the codes in oneDNN's layout."""
@@ -276,7 +304,7 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, self.in_features)  # (N, in)
         if self.is_packed and rows.shape[0] == 1:
             codes, scale = quantize_activations(rows)
-            y = _onednn_int8_linear(codes, scale, self.scale, self.zero_point, self.codes, self.bias, *self.post)
+            y = _onednn_int8_linear(codes, scale, self.scale, self.zero_point, self.codes, self.bias, *_post(self.gelu))
         elif is_compiled_token(rows, self.in_features):
             y = self._compiled(rows)
         else:
@@ -288,7 +316,7 @@ class Int8Linear(nn.Module):
     def _compiled(self, x: Tensor) -> Tensor:
         codes, scale = quantize_activations(x)  # (1, in), (1, 1)
         y = by_rows(codes, self.codes) * self.scale * scale
-        return _with_gelu(y if self.bias is None else y + self.bias, self.post)
+        return _with_gelu(y if self.bias is None else y + self.bias, self.gelu)
 
     @torch.no_grad()
     def _multiply(self, x: Tensor, out: Tensor) -> None:
@@ -299,10 +327,10 @@ class Int8Linear(nn.Module):
         else:
             sums = int8_matmul(codes, self.codes)
         row_scale = None if self.is_packed else self.scale
-        finish(sums, scale, row_scale, self.bias, out, gelu=self.post[0] == "gelu")
+        finish(sums, scale, row_scale, self.bias, out, gelu=self.gelu)
 
 
-class Int8WeightLinear(nn.Module):
+class Int8WeightLinear(PreparedLinear):
     """Int8 codes (out, in) times activations as they are; the rows' scales, and the zero points, follow the sums.
 
     w = code · scale + offset. The codes become floats on the way, for few tokens a run of rows at a time: floats that
@@ -312,11 +340,9 @@ class Int8WeightLinear(nn.Module):
     codes: Tensor
     scale: Tensor
     offset: Tensor | None
-    bias: Tensor | None
 
     def __init__(self, codes: Tensor, scale: Tensor, offset: Tensor | None, bias: Tensor | None) -> None:
-        super().__init__()
-        self.out_features, self.in_features = codes.shape
+        super().__init__(codes.shape[0], codes.shape[1], bias)
         self.in_c = in_c.has_rows()
         shape = (self.out_features, 1)
         self.register_buffer("codes", codes)
@@ -324,20 +350,17 @@ class Int8WeightLinear(nn.Module):
         self.register_buffer(
             "offset", None if offset is None else offset.float().expand(shape).reshape(-1).contiguous()
         )
-        self.register_buffer("bias", None if bias is None else bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., in) to (..., out) in the dtype of x."""
         rows = x.reshape(-1, self.in_features)  # (N, in)
         if self.in_c and rows.shape[0] <= in_c.FEW_TOKENS and not is_compiled_token(rows, self.in_features):
-            y = in_c.multiply_rows(rows, self.codes, self.scale, self.offset, None).to(x.dtype)
+            y = in_c.multiply_rows(rows, self.codes, self.scale, self.offset, None)
         else:
             y = self._sums(rows).mul_(self.scale)  # (N, out)
             if self.offset is not None:
                 y.addcmul_(rows.sum(1, keepdim=True), self.offset.to(x.dtype))
-        if self.bias is not None:
-            y += self.bias
-        return y.view(*x.shape[:-1], self.out_features)
+        return self.finished(y.float(), x)
 
     def _sums(self, rows: Tensor) -> Tensor:
         if is_compiled_token(rows, self.in_features):
@@ -363,9 +386,8 @@ def in_runs(x: Tensor, weight: Tensor) -> Tensor:
     return y
 
 
-def _with_gelu(y: Tensor, post: tuple[str, str]) -> Tensor:
-    name, algorithm = post
-    return F.gelu(y, approximate=algorithm) if name == "gelu" else y
+def _with_gelu(y: Tensor, gelu: bool) -> Tensor:
+    return F.gelu(y, approximate="tanh") if gelu else y
 
 
 @functools.cache

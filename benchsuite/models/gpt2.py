@@ -354,7 +354,7 @@ class GPT2(nn.Module):
 
         self.kernels = self._chosen = prepare(self, device)
         for layer in self.modules():
-            if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PlainLinear | cpu.Int8Linear):
+            if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PreparedLinear):
                 layer.c_fc.fuse_gelu()
                 layer.gelu = nn.Identity()
 

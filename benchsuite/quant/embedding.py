@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from benchsuite.device import has_amx
-from benchsuite.kernels.int8 import finish
+from benchsuite.kernels.around import finish
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
@@ -39,10 +39,10 @@ class QuantizedEmbedding(nn.Module):
             return (by_rows(x, codes) * scale.t() * x_scale).to(hidden.dtype).view(*hidden.shape[:-1], codes.shape[0])
         logits = hidden.new_empty(x.shape[0], codes.shape[0])  # (N, V)
         if self.few_on_the_left and x.shape[0] <= FEW_TOKENS:
-            finish(int8_matmul(codes, x).t(), x_scale, scale.view(-1), None, logits)
+            finish(int8_matmul(codes, x).t(), x_scale, scale.view(-1), None, logits, gelu=False)
         else:
             step = codes.shape[0] if x.is_cuda else max(1, CACHED_SUMS // max(1, x.shape[0]))
             for start in range(0, codes.shape[0], step):
                 run = slice(start, start + step)
-                finish(int8_matmul(x, codes[run]), x_scale, scale[run].view(-1), None, logits[:, run])
+                finish(int8_matmul(x, codes[run]), x_scale, scale[run].view(-1), None, logits[:, run], gelu=False)
         return logits.view(*hidden.shape[:-1], codes.shape[0])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchsuite.kernels.int8 import quantize_in_c
+from benchsuite.kernels.around import quantize_in_c
 from benchsuite.opaque import opaque
 from benchsuite.quant.bounds import SMALLEST_SCALE
 from benchsuite.quant.grids import Absmax, Grid, Packed

@@ -77,7 +77,15 @@ def test_bf16_is_multiplied_as_floats_where_the_processor_does_not(
 
 @pytest.mark.parametrize(
     ("precision", "tolerance"),
-    [("fp32", 1e-5), ("bf16", 0.05), ("w8a8", 0.05), ("absmax4-g32", 0.05), ("zeropoint4-g32", 0.05)],
+    [
+        ("fp32", 1e-5),
+        ("bf16", 0.05),
+        ("w8a8", 0.05),
+        ("absmax8-row", 1e-5),
+        ("nf4-g64", 1e-5),
+        ("absmax4-g32", 0.05),
+        ("zeropoint4-g32", 0.05),
+    ],
 )
 @pytest.mark.parametrize("tokens", [1, 3, 100])
 def test_a_prepared_model_gives_the_logits_of_the_plain_one(precision: str, tolerance: float, tokens: int) -> None:
@@ -294,6 +302,31 @@ def test_a_packed_layer_in_bf16_rounds_once(rows: int, gelu: bool) -> None:
     y = torch.nn.functional.linear(x.float(), weight.float(), bias.float())
     wanted = torch.nn.functional.gelu(y, approximate="tanh") if gelu else y
     torch.testing.assert_close(layer(x).float(), wanted, rtol=2**-8, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "capabilities", [{"onednn"}, {"onednn", "mkl"}, {"onednn", "mkl", "c"}, {"onednn", "mkl", "amx"}]
+)
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("tokens", [0, 1, cpu.FLOAT_TOKENS_IN_C, cpu.FLOAT_TOKENS_IN_C + 1, cpu.LONG])
+def test_a_float32_weight_is_multiplied_alike_by_however_many_tokens(
+    tokens: int, gelu: bool, capabilities: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not capabilities <= cpu.capabilities() | {"mkl", "amx"}:
+        pytest.skip("this machine has no C compiler, or PyTorch no oneDNN")
+    monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
+    generator = torch.Generator().manual_seed(8)
+    weight, bias, x = (torch.randn(shape, generator=generator) for shape in ((40, 500), (40,), (2, tokens, 500)))
+    plain = cpu.PlainLinear(weight, bias)
+    if gelu:
+        plain.fuse_gelu()
+    wanted = x.double() @ weight.double().t()
+    with torch.inference_mode():
+        for rows, exact in ((x, wanted), (x[0], wanted[0])):
+            torch.testing.assert_close(cpu.linear(rows, weight).double(), exact, rtol=0, atol=1e-4)
+            behind = exact + bias.double()
+            behind = torch.nn.functional.gelu(behind, approximate="tanh") if gelu else behind
+            torch.testing.assert_close(plain(rows).double(), behind, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("capabilities", [set(), {"onednn"}, {"onednn", "mkl"}])

@@ -1,4 +1,4 @@
-"""What stands around an int8 product is in C what PyTorch's operators make of it."""
+"""What stands around a product is in C what PyTorch's operators make of it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchsuite.c_code import is_compiled
-from benchsuite.kernels import int8
-from benchsuite.kernels.int8 import INT8, finish, quantize_in_c
+from benchsuite.kernels import around
+from benchsuite.kernels.around import AROUND, finish, quantize_in_c
 from benchsuite.quant.products import quantize_activations
 
-pytestmark = pytest.mark.skipif(not is_compiled(INT8), reason="no C compiler with OpenMP")
+pytestmark = pytest.mark.skipif(not is_compiled(AROUND), reason="no C compiler with OpenMP")
 SIZES = st.integers(1, 100)
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16])
 
 
 def in_pytorch(x: Tensor) -> tuple[Tensor, Tensor]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "_is_for_c", lambda _: False)
+        patch.setattr(around, "_is_for_c", lambda _: False)
         return quantize_activations(x)
 
 
@@ -82,7 +82,7 @@ def test_results_of_sums(
     torch.testing.assert_close(out[:, :columns].double(), wanted, atol=2e-6, rtol=rounding)
     assert (out[:, columns:] == 7).all()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "_is_for_c", lambda _: False)
+        patch.setattr(around, "_is_for_c", lambda _: False)
         finish(*given, bias, again := torch.empty(tokens, columns, dtype=dtype), gelu=gelu)
     torch.testing.assert_close(again.double(), wanted, atol=2e-6, rtol=rounding)
 
@@ -91,5 +91,5 @@ def test_half_precision_takes_pytorchs_way() -> None:
     x = torch.ones(2, 40, dtype=torch.float16)
     assert quantize_in_c(x) is None
     out = torch.empty(2, 3, dtype=torch.float16)
-    finish(torch.ones(2, 3, dtype=torch.int32), torch.ones(2, 1), torch.full((3,), 0.5), None, out)
+    finish(torch.ones(2, 3, dtype=torch.int32), torch.ones(2, 1), torch.full((3,), 0.5), None, out, gelu=False)
     assert (out == 0.5).all()

@@ -1,4 +1,4 @@
-/* What stands around a product of int8 codes: tokens to codes before it, and its sums to results behind it. */
+/* What stands around a product: tokens to int8 codes before it, and sums to results behind it. */
 
 #include "numbers.h"
 
@@ -36,7 +36,7 @@ void quantize_tokens(int64_t threads, int64_t tokens, int64_t in, int64_t is_bf1
 INLINE void finish_rows(int whole, int gelus, int is_bf16, int64_t first, int64_t last, int64_t out, const void *sums,
                         const float *token_scales, const float *row_scales, const float *bias, void *to, int64_t apart) {
     for (int64_t n = first; n < last; n++) {
-        const float scale = token_scales[n];
+        const float scale = token_scales ? token_scales[n] : 1.0f;
         #pragma omp simd
         for (int64_t i = 0; i < out; i++) {
             const float sum = whole ? (float)((const int32_t *)sums)[n * out + i] * row_scales[i]
@@ -50,8 +50,8 @@ INLINE void finish_rows(int whole, int gelus, int is_bf16, int64_t first, int64_
     }
 }
 
-/* gelu?(sums (N, out) · scales of tokens (N) · scales of rows (out) + bias (out)): sums are whole numbers, or floats that
-   have the rows' scales already. */
+/* gelu?(sums (N, out) · scales of tokens (N) · scales of rows (out) + bias (out)), scales and bias or NULL: sums are whole
+   numbers, or floats that have the rows' scales already; they may stand where the results do. */
 void finish(int64_t threads, int64_t tokens, int64_t out, int64_t whole, int64_t gelus, int64_t is_bf16, const void *sums,
             const float *token_scales, const float *row_scales, const float *bias, void *to, int64_t apart) {
     #pragma omp parallel num_threads((int)threads)

@@ -1,4 +1,4 @@
-"""What stands around a product of int8 codes: on the CPU our own loops in C, which read and write each number once."""
+"""What stands around a product: on the CPU our own loops in C, which read and write each number once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchsuite.c_code import call
 
-INT8 = Path(__file__).with_name("int8.c")
+AROUND = Path(__file__).with_name("around.c")
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -20,24 +20,25 @@ def quantize_in_c(x: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
     codes, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x), 1)
     given = (*x.shape, int(x.dtype == torch.bfloat16), x.contiguous(), codes, scale)
-    return (codes, scale) if call(INT8, "quantize_tokens", *given) else None
+    return (codes, scale) if call(AROUND, "quantize_tokens", *given) else None
 
 
 def finish(
-    sums: Tensor, scale: Tensor, row_scale: Tensor | None, bias: Tensor | None, out: Tensor, *, gelu: bool = False
+    sums: Tensor, scale: Tensor | None, row_scale: Tensor | None, bias: Tensor | None, out: Tensor, *, gelu: bool
 ) -> None:
     """Write gelu?(sums · scale (N, 1) · row_scale (out,) + bias (out,)), computed in float32, to `out` (N, out).
 
-    Sums (N, out) are int32, or float32 that has the rows' scales already. Rows of `out` may stand apart.
+    Sums (N, out) are int32, or float32 that has the rows' scales already; the latter may be `out` itself. Rows of `out`
+    may stand apart.
     """
     if _is_for_c(sums) and out.dtype in _DTYPES and out.stride(1) == 1:
         flags = (sums.dtype == torch.int32, gelu, out.dtype == torch.bfloat16)
         given = (*sums.shape, *map(int, flags), sums.contiguous(), scale, row_scale, bias, out, out.stride(0))
-        if call(INT8, "finish", *given):
+        if call(AROUND, "finish", *given):
             return
-    y = (sums if row_scale is None else sums * row_scale) * scale
-    if bias is not None:
-        y += bias
+    y = sums if row_scale is None else sums * row_scale
+    y = y if scale is None else y * scale
+    y = y if bias is None else y + bias
     out.copy_(F.gelu(y, approximate="tanh") if gelu else y)
 
 
