@@ -50,7 +50,7 @@ class CEngine(GraphEngine):
         width, heads = self._config.n_embd, self._config.n_head
         kept = [[block.keys.data_ptr(), block.values.data_ptr()] for block in self._cache.blocks]
         self._plan = torch.tensor([block + cache for block, cache in zip(self._blocks, kept, strict=True)])
-        sizes = (4 * width + PADDING, 1, 4 * width, heads * capacity, self._config.vocab_size)
+        sizes = (4 * width + PADDING, 2, 4 * width, heads * capacity, self._config.vocab_size)
         self._work = [torch.empty(batch_size, size) for size in sizes]
 
     def _in_c(self, module: GPT2, tokens: Tensor, positions: Tensor, cache: KVCache) -> tuple[Tensor, Tensor]:

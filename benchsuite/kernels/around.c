@@ -4,32 +4,15 @@
 
 #include <omp.h>
 
-INLINE float number(int is_bf16, const void *from, int64_t at) {
-    return is_bf16 ? from_bf16(((const uint16_t *)from)[at]) : ((const float *)from)[at];
-}
-
-INLINE void quantize_one(int is_bf16, int64_t in, const void *x, int64_t at, int8_t *restrict codes, float *scale) {
-    int32_t most = 0; /* bits of magnitudes, which are in the order of the numbers: infinity behind all, then NaN */
-    #pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < in; i++) {
-        const int32_t bits = (int32_t)(float_to_bits(number(is_bf16, x, at + i)) & 0x7FFFFFFF);
-        most = bits > most ? bits : most;
-    }
-    const float wanted = bits_to_float((uint32_t)most) / 127.0f, by = wanted < SMALLEST_SCALE ? SMALLEST_SCALE : wanted;
-    for (int64_t i = 0; i < in; i++)
-        codes[i] = (int8_t)(int32_t)((number(is_bf16, x, at + i) / by + WHOLE) - WHOLE);
-    *scale = by;
-}
-
 /* Codes (N, in) and scales (N) of tokens x (N, in). */
 void quantize_tokens(int64_t threads, int64_t tokens, int64_t in, int64_t is_bf16, const void *x, int8_t *codes,
                      float *scales) {
     #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (int64_t n = 0; n < tokens; n++)
         if (is_bf16)
-            quantize_one(1, in, x, n * in, codes + n * in, scales + n);
+            scales[n] = quantize(1, in, x, n * in, codes + n * in);
         else
-            quantize_one(0, in, x, n * in, codes + n * in, scales + n);
+            scales[n] = quantize(0, in, x, n * in, codes + n * in);
 }
 
 /* Rows of results from `first` to `last`, (out) each and `apart` from one another. */

@@ -63,7 +63,7 @@ def multiply_rows(
 ) -> Tensor:
     """x (N, in) times the weight of `Rows` transposed, where it `fits` and the loops are there: float32 (N, out)."""
     rows = Rows(weight.contiguous(), scale=scale, offset=offset, values=values)
-    tiles, scales = torch.empty(len(x), rows.columns + PADDING), torch.empty(len(x))
+    tiles, scales = torch.empty(len(x), rows.columns + PADDING), torch.empty(2 * len(x))
     y = torch.empty(len(x), len(weight))
     called = call(ROWS, "multiply_rows", len(x), torch.tensor(rows.struct()), x.float().contiguous(), tiles, scales, y)
     assert called, "its layer asks has_rows first"

@@ -71,3 +71,17 @@ INLINE float gelu(float x) { /* x · (1 + tanh u) / 2 */
     const float u = 0.7978845608f * (x + 0.044715f * x * x * x);
     return x / (1.0f + exponential(-2.0f * u));
 }
+
+/* Int8 codes of `count` floats, or bfloat16, from place `at` on; gives their scale, which is not finite where one is not. */
+INLINE float quantize(int half, int64_t count, const void *from, int64_t at, int8_t *restrict codes) {
+    int32_t most = 0; /* bits of magnitudes, which are in the order of the numbers: infinity behind all, then NaN */
+    #pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < count; i++) {
+        const int32_t bits = (int32_t)(float_to_bits(one(half, from, at + i)) & 0x7FFFFFFF);
+        most = bits > most ? bits : most;
+    }
+    const float wanted = bits_to_float((uint32_t)most) / 127.0f, scale = wanted < SMALLEST_SCALE ? SMALLEST_SCALE : wanted;
+    for (int64_t i = 0; i < count; i++)
+        codes[i] = (int8_t)(int32_t)((one(half, from, at + i) / scale + WHOLE) - WHOLE);
+    return scale;
+}

@@ -13,6 +13,7 @@ enum {
     TILE = 64,     /* bytes */
     STREAMS = 4,   /* rows that a thread reads side by side */
     AHEAD = 2048,  /* bytes by which each is fetched before it is read */
+    RUN = 1024,    /* int8 codes of a row that are summed before more are fetched */
     TOGETHER = 4,  /* tokens that rows are multiplied with at once */
     PADDING = 128, /* columns of the widest tile */
 };
@@ -50,7 +51,8 @@ struct work {
     float epsilon;
     floats *tiles; /* (B, stride): the tokens of the next product, in the order in which its tiles are read */
     int64_t stride;
-    float *scales; /* (B): of tokens that were rounded */
+    float *scales;    /* (B): of tokens that were rounded, which are int8 in the place of their tiles */
+    int32_t *flipped; /* (B): 128 times the sum of their codes */
     float *y;      /* (B, 4 C): results of a product, and of a layer norm before it */
     float *shares; /* (B, H, capacity): of a query among the keys */
 };
@@ -179,6 +181,28 @@ INLINE void dots(int form, int rows, int count, int shifted, int half, const str
         }
 }
 
+/* The same of int8 codes with tokens in int8, summed in whole numbers. Unsigned codes times signed ones are an instruction
+   of many processors: so 128 is added to the weight's, and `flipped`, 128 times the sum of a token, taken from its sums. */
+INLINE void whole_dots(int rows, int count, const struct linear *l, int64_t row, int64_t apart, const int8_t *x,
+                       int64_t stride, const int32_t *flipped, float *y) {
+    int32_t sums[STREAMS][TOGETHER] = {0};
+    const uint8_t *weight = l->weight + row * l->in;
+    const int64_t step = apart * l->in;
+    for (int64_t start = 0; start < l->in; start += RUN) {
+        const int64_t end = start + RUN < l->in ? start + RUN : l->in;
+        for (int r = 0; r < rows; r++)
+            for (int64_t i = start; i < end; i += TILE)
+                __builtin_prefetch(weight + r * step + i + AHEAD);
+        for (int64_t i = start; i < end; i++)
+            for (int r = 0; r < rows; r++)
+                for (int b = 0; b < count; b++)
+                    sums[r][b] += (uint8_t)(weight[r * step + i] ^ 128) * x[b * stride + i];
+    }
+    for (int r = 0; r < rows; r++)
+        for (int b = 0; b < count; b++)
+            y[b * l->out + r * apart] = (float)(sums[r][b] - flipped[b]) * ((const float *)l->scale)[row + r * apart];
+}
+
 /* The products of rows `first` to `last` with all tokens. The memory serves several places at once faster than one, so
    rows are read side by side, each from where its share begins. The last ones go alone: of their scales no more may be read
    than there are. */
@@ -200,11 +224,28 @@ INLINE void all_rows(int form, int shifted, int half, const struct linear *l, in
             dots(form, 1, 1, shifted, half, l, row, 0, w->tiles + b * w->stride, w->stride, y + b * l->out + row);
 }
 
+/* The same where the tokens are int8 codes, each in the place of its tiles. */
+INLINE void all_whole_rows(const struct linear *l, int64_t first, int64_t last, const struct work *w, float *y) {
+    const int64_t apart = (last - first) / STREAMS, stride = w->stride * LANES * (int64_t)sizeof(float);
+    const int8_t *x = (const int8_t *)w->tiles;
+    for (int64_t row = first; row < first + apart; row++) {
+        int64_t b = 0;
+        for (; b + TOGETHER <= w->batch; b += TOGETHER)
+            whole_dots(STREAMS, TOGETHER, l, row, apart, x + b * stride, stride, w->flipped + b, y + b * l->out + row);
+        for (; b < w->batch; b++)
+            whole_dots(STREAMS, 1, l, row, apart, x + b * stride, stride, w->flipped + b, y + b * l->out + row);
+    }
+    for (int64_t row = first + STREAMS * apart; row < last; row++)
+        for (int64_t b = 0; b < w->batch; b++)
+            whole_dots(1, 1, l, row, 0, x + b * stride, stride, w->flipped + b, y + b * l->out + row);
+}
+
 /* y (B, out) of the tokens in `tiles`, rounded as the model rounds; `added`, where it is given, is raised by it. */
 static void multiply(const struct linear *l, const struct work *w, enum then then, float *y, float *added) {
     const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int64_t first = l->out * thread / threads, last = l->out * (thread + 1) / threads;
-    switch (l->form * 4 + (l->offset != NULL) * 2 + (l->half_scales != 0)) {
+    switch (l->rounds ? -1 : l->form * 4 + (l->offset != NULL) * 2 + (l->half_scales != 0)) {
+    case -1: all_whole_rows(l, first, last, w, y); break;
     case FP32 * 4: all_rows(FP32, 0, 0, l, first, last, w, y); break;
     case BF16 * 4: all_rows(BF16, 0, 0, l, first, last, w, y); break;
     case INT8 * 4: all_rows(INT8, 0, 0, l, first, last, w, y); break;
@@ -240,15 +281,16 @@ INLINE void lay_out(int fields, const float *x, int64_t in, float *to) {
 }
 
 /* Fill `tiles` from x (B, in), whose rows are `step` apart, behind a layer norm where one is given: that one's results
-   come into y, while x stays. What is rounded is rounded where it is. */
-static void make_ready(const struct norm *norm, const struct linear *l, const struct work *w, float *x, int64_t step) {
+   come into y, while x stays. */
+static void make_ready(const struct norm *norm, const struct linear *l, const struct work *w, const float *x,
+                       int64_t step) {
     const int64_t in = l->in;
     #pragma omp for schedule(static)
     for (int64_t b = 0; b < w->batch; b++) {
         const float *from = x + b * step;
-        float *own = norm ? w->y + b * in : x + b * step, *to = (float *)(w->tiles + b * w->stride);
+        float *to = (float *)(w->tiles + b * w->stride);
         if (norm) {
-            float mean = 0, variance = 0;
+            float *own = w->y + b * in, mean = 0, variance = 0;
             #pragma omp simd reduction(+ : mean)
             for (int64_t i = 0; i < in; i++)
                 mean += from[i];
@@ -262,15 +304,14 @@ static void make_ready(const struct norm *norm, const struct linear *l, const st
             from = own;
         }
         if (l->rounds) {
-            float most = 0;
-            #pragma omp simd reduction(max : most)
+            int8_t *codes = (int8_t *)to;
+            int32_t sum = 0;
+            w->scales[b] = quantize(0, in, from, 0, codes);
+            #pragma omp simd reduction(+ : sum)
             for (int64_t i = 0; i < in; i++)
-                most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
-            const float scale = most / 127.0f > SMALLEST_SCALE ? most / 127.0f : SMALLEST_SCALE;
-            for (int64_t i = 0; i < in; i++)
-                own[i] = (from[i] / scale + WHOLE) - WHOLE;
-            w->scales[b] = scale;
-            from = own;
+                sum += codes[i];
+            w->flipped[b] = 128 * sum;
+            continue;
         }
         switch (l->form) {
         case FP32: lay_out(1, from, in, to); break;
@@ -359,11 +400,11 @@ static void find_largest(const struct work *w, int64_t vocabulary, const float *
     }
 }
 
-/* y (B, out) of x (B, in), which is overwritten where the layer rounds its tokens. */
-void multiply_rows(int64_t threads, int64_t batch, const struct linear *l, float *x, float *tiles, float *scales,
-                   float *y) {
+/* y (B, out) of x (B, in). */
+void multiply_rows(int64_t threads, int64_t batch, const struct linear *l, const float *x, float *tiles,
+                   float *scales, float *y) {
     const struct work work = {.batch = batch, .tiles = (floats *)tiles, .stride = (l->in + PADDING) / LANES,
-                              .scales = scales};
+                              .scales = scales, .flipped = (int32_t *)(scales + batch)};
     #pragma omp parallel num_threads((int)threads)
     {
         make_ready(NULL, l, &work, x, l->in);
@@ -378,7 +419,7 @@ void one_token(int64_t threads, int64_t batch, int64_t layers, int64_t width, in
                const int64_t *positions, float *x, float *tiles, float *scales, float *y, float *shares, float *logits,
                int64_t *found) {
     const struct work work = {batch, width, heads, capacity, is_bf16, epsilon, (floats *)tiles,
-                              (4 * width + PADDING) / LANES, scales, y, shares};
+                              (4 * width + PADDING) / LANES, scales, (int32_t *)(scales + batch), y, shares};
     const struct work *w = &work;
     #pragma omp parallel num_threads((int)threads)
     {

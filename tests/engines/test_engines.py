@@ -232,7 +232,7 @@ def test_unknown_engines_and_formats_are_usage_errors(source: Source) -> None:
         load_engine("ctranslate2", source, threads=1)
 
 
-def test_every_engine_gets_the_same_prompts_in_turn_and_a_round_of_warm_up() -> None:
+def test_every_engine_gets_the_same_prompts_in_a_changing_order_and_a_round_of_warm_up() -> None:
     calls: list[tuple[str, int, int]] = []
 
     class Fake:
@@ -250,9 +250,16 @@ def test_every_engine_gets_the_same_prompts_in_turn_and_a_round_of_warm_up() -> 
                 mark()
             return [[1] * new_tokens]
 
-    starts = {name: functools.partial(Fake, name) for name in "ab"}
+    starts = {name: functools.partial(Fake, name) for name in "abcd"}
     *_, lanes = race(starts, vocab_size=100, rounds=3, missing={})
-    assert [name for name, _, _ in calls] == ["a", "a", "b", "b"] * 4
+    order = [name for name, _, _ in calls]
+    assert order[::2] == order[1::2]  # prefill and generation
+    rounds = ["".join(order[at : at + 8 : 2]) for at in range(0, len(order), 8)]
+    assert [sorted(each) for each in rounds] == [list("abcd")] * 4
+    assert len(set(rounds)) == 4  # nobody comes behind the same engine in every round
+    calls.clear()
+    list(race(starts, vocab_size=100, rounds=3, missing={}))
+    assert [name for name, _, _ in calls] == order
     assert [call[1:] for call in calls if call[0] == "a"] == [call[1:] for call in calls if call[0] == "b"]
     assert {call[2] for call in calls} == {0, NEW_TOKENS}
     assert all(len(lane.prefill_s) == len(lane.decode_s) == 3 for lane in lanes.values())

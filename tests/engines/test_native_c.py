@@ -125,8 +125,9 @@ def test_generations_of_changing_size_say_what_native_says(source: Source, preci
         torch.set_num_threads(before)
 
 
-def test_logits_that_are_not_finite_are_an_error_and_no_token(source: Source) -> None:
-    engine = load_engine("native-c:fp32", source, threads=2)
+@pytest.mark.parametrize("precision", ["fp32", "w8a8-head8"])
+def test_logits_that_are_not_finite_are_an_error_and_no_token(source: Source, precision: str) -> None:
+    engine = load_engine(f"native-c:{precision}", source, threads=2)
     assert isinstance(engine, CEngine)
     said = engine.generate(PROMPTS, 6)
     module = cast("gpt2.GPT2", engine.model.module)
