@@ -13,7 +13,7 @@ enum {
     TILE = 64,     /* bytes */
     STREAMS = 4,   /* rows that a thread reads side by side */
     AHEAD = 2048,  /* bytes by which each is fetched before it is read */
-    RUN = 1024,    /* int8 codes of a row that are summed before more are fetched */
+    RUN = 256,     /* int8 codes of a row that are summed for one token before more are fetched */
     TOGETHER = 4,  /* tokens that rows are multiplied with at once */
     PADDING = 128, /* columns of the widest tile */
 };
@@ -187,9 +187,9 @@ INLINE void whole_dots(int rows, int count, const struct linear *l, int64_t row,
                        int64_t stride, const int32_t *flipped, float *y) {
     int32_t sums[STREAMS][TOGETHER] = {0};
     const uint8_t *weight = l->weight + row * l->in;
-    const int64_t step = apart * l->in;
-    for (int64_t start = 0; start < l->in; start += RUN) {
-        const int64_t end = start + RUN < l->in ? start + RUN : l->in;
+    const int64_t step = apart * l->in, run = count * RUN;
+    for (int64_t start = 0; start < l->in; start += run) {
+        const int64_t end = start + run < l->in ? start + run : l->in;
         for (int r = 0; r < rows; r++)
             for (int64_t i = start; i < end; i += TILE)
                 __builtin_prefetch(weight + r * step + i + AHEAD);
