@@ -24,6 +24,7 @@ from benchsuite.files import cache_path
 
 # sums of products are for speed, and rounded once; loops that owe PyTorch's bits have none
 _FLAGS = ("-std=c11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared")
+_HEADERS = Path(__file__).parent  # numbers.h
 
 calls: Counter[str] = Counter()  # of functions, since the process began
 
@@ -67,14 +68,15 @@ def _library(source: Path) -> ctypes.CDLL | None:
     try:
         compiler = (*shlex.split(os.environ.get("CC") or "cc"), *_FLAGS)
         target = _output(*compiler, "-dM", "-E", "-x", "c", os.devnull)  # its version and the processor's instructions
-        texts = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
+        headers = [path for folder in (source.parent, _HEADERS) for path in sorted(folder.glob("*.h"))]
+        texts = [path.read_bytes() for path in (source, *headers)]
         name = sha256(b"\0".join((*texts, target, repr(compiler).encode()))).hexdigest()[:32]
         kept = cache_path("c", f"{source.stem}-{name}.so")
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 made = Path(folder, kept.name)
-                _output(*compiler, str(source), "-o", str(made))
+                _output(*compiler, f"-I{_HEADERS}", str(source), "-o", str(made))
                 made.replace(kept)
         return ctypes.CDLL(str(kept))
     except (OSError, ValueError, subprocess.CalledProcessError):

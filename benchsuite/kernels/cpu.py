@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from benchsuite.device import has_amx, is_intel
 from benchsuite.kernels import in_c
-from benchsuite.kernels.around import finish
 from benchsuite.kernels.table import Capability
 from benchsuite.opaque import opaque
+from benchsuite.quant.around import finish
 from benchsuite.quant.products import int8_is_exact, int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from benchsuite.device import has_amx
-from benchsuite.kernels.around import finish
+from benchsuite.quant.around import finish
 from benchsuite.quant.grids import Absmax
 from benchsuite.quant.products import int8_matmul, quantize_activations
 from benchsuite.rows import by_rows, is_compiled_token

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchsuite.kernels.around import quantize_in_c
 from benchsuite.opaque import opaque
+from benchsuite.quant.around import quantize_in_c
 from benchsuite.quant.bounds import SMALLEST_SCALE
 from benchsuite.quant.grids import Absmax, Grid, Packed
 

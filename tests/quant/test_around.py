@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchsuite.c_code import is_compiled
-from benchsuite.kernels import around
-from benchsuite.kernels.around import AROUND, finish, quantize_in_c
+from benchsuite.quant import around
+from benchsuite.quant.around import AROUND, finish, quantize_in_c
 from benchsuite.quant.products import quantize_activations
 
 pytestmark = pytest.mark.skipif(not is_compiled(AROUND), reason="no C compiler with OpenMP")
