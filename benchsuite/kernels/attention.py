@@ -29,6 +29,7 @@ def attend_in_c(q: Tensor, k: Tensor, v: Tensor, starts: Tensor) -> tuple[Tensor
     """
     batch, heads, tokens, size = q.shape
     keys = k.shape[2]
+    k, v = k.to(q.dtype), v.to(q.dtype)
     rows = [x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v)]
     y, logarithms = q.new_empty(batch, tokens, heads, size), torch.empty(batch, heads, tokens)
     scratch = torch.empty(torch.get_num_threads(), (keys + 2 * size + 2 * _TOGETHER) * _BLOCK + 2 * keys * size)

@@ -22,7 +22,7 @@ from benchsuite.rows import by_rows, is_compiled_token
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left with AMX, which reorders the one on the right
 FLOAT_TOKENS_IN_C = 16  # up to here our loops multiply a float32 weight faster than oneDNN
-LONG = 512  # tokens from which on MKL does, but for processors with AMX
+LONG, LONG_NARROW = 512, 64  # tokens from which on MKL does, but for processors with AMX
 MANY_TOKENS = 128  # from here on it is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
@@ -167,7 +167,8 @@ def _rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> 
     """gelu?(x (..., in) times weight (out, in) transposed + bias), of some tokens and float32 on Intel."""
     tokens = x.numel() // weight.shape[1]
     few = _few_in_c(tokens)
-    if not few and (tokens < LONG or "amx" in capabilities()):
+    long = LONG if weight.shape[1] > NARROW else LONG_NARROW
+    if not few and (tokens < long or "amx" in capabilities()):
         return _onednn_linear(x, len(weight), weight, bias, *_post(gelu))
     rows = x.reshape(tokens, weight.shape[1])
     y = in_c.multiply_rows(rows, weight, None, None, None) if few else F.linear(rows, weight)

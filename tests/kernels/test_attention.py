@@ -112,3 +112,12 @@ def test_which_queries_go_there() -> None:
         assert not attends_in_c(many[:, :, 1:])
         assert not attends_in_c(many.half())
     assert not attends_in_c(many), "gradients are wanted"
+
+
+def test_keys_and_values_of_another_dtype_become_the_queries() -> None:
+    generator = torch.Generator().manual_seed(2)
+    q, k, v = (torch.randn(1, 2, 70, 16, generator=generator) for _ in "qkv")
+    k, v = k.bfloat16(), v.bfloat16()
+    y, _ = attend_in_c(q, k, v, torch.tensor([0]))
+    wanted, _ = attend_in_c(q, k.float(), v.float(), torch.tensor([0]))
+    assert torch.equal(y, wanted)

@@ -308,15 +308,18 @@ def test_a_packed_layer_in_bf16_rounds_once(rows: int, gelu: bool) -> None:
     "capabilities", [{"onednn"}, {"onednn", "mkl"}, {"onednn", "mkl", "c"}, {"onednn", "mkl", "amx"}]
 )
 @pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize("tokens", [0, 1, cpu.FLOAT_TOKENS_IN_C, cpu.FLOAT_TOKENS_IN_C + 1, cpu.LONG])
+@pytest.mark.parametrize("tokens", [0, 1, cpu.FLOAT_TOKENS_IN_C, cpu.FLOAT_TOKENS_IN_C + 1, cpu.LONG_NARROW, cpu.LONG])
+@pytest.mark.parametrize("columns", [cpu.NARROW, cpu.NARROW + 1])
 def test_a_float32_weight_is_multiplied_alike_by_however_many_tokens(
-    tokens: int, gelu: bool, capabilities: set[str], monkeypatch: pytest.MonkeyPatch
+    tokens: int, columns: int, gelu: bool, capabilities: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not capabilities <= cpu.capabilities() | {"mkl", "amx"}:
         pytest.skip("this machine has no C compiler, or PyTorch no oneDNN")
     monkeypatch.setattr(cpu, "capabilities", lambda: capabilities)
     generator = torch.Generator().manual_seed(8)
-    weight, bias, x = (torch.randn(shape, generator=generator) for shape in ((40, 500), (40,), (2, tokens, 500)))
+    weight, bias, x = (
+        torch.randn(shape, generator=generator) for shape in ((40, columns), (40,), (2, tokens, columns))
+    )
     plain = cpu.PlainLinear(weight, bias)
     if gelu:
         plain.fuse_gelu()
