@@ -91,9 +91,8 @@ def rows_of(layer: nn.Module) -> Rows | None:
     bias = given.float() if isinstance(given, Tensor) else None
     if isinstance(layer, PlainLinear | TokenEmbedding) or type(layer) is nn.Linear:
         weight = layer.weight
-        plain = (
-            type(weight) in (Tensor, nn.Parameter) and weight.is_contiguous()
-        )  # torchao's are neither, and say float32
+        # torchao's are of a kind of their own, and say float32
+        plain = type(weight) in (Tensor, nn.Parameter) and weight.is_contiguous()
         return Rows(weight, bias) if plain and weight.dtype in (torch.float32, torch.bfloat16) else None
     if isinstance(layer, Int8Linear):
         return Rows(layer.codes, bias, layer.scale, rounds=True)

@@ -21,10 +21,10 @@ from benchsuite.rows import by_rows, is_compiled_token
 
 NARROW = 384  # columns up to which MKL multiplies the head faster than oneDNN, however many the tokens
 FEW_TOKENS = 32  # up to here a bf16 head is the operand on the left with AMX, which reorders the one on the right
-FLOAT_TOKENS_IN_C = 16  # up to here our loops multiply a float32 weight faster than oneDNN
-LONG, LONG_NARROW = 512, 64  # tokens from which on MKL does, but for processors with AMX
 MANY_TOKENS = 128  # from here on it is reordered and multiplied in runs of rows
 REORDERED_ROWS = 8192  # of such a run: 12 MB of GPT-2's
+FLOAT_TOKENS_IN_C = 16  # up to here our loops multiply a float32 weight faster than oneDNN
+LONG, LONG_NARROW = 512, 64  # tokens from which on MKL does, in all layers and in narrow ones; neither with AMX
 INT8_ROWS = 512  # rows whose codes, sums and scaled results stay in the caches together
 CACHED_TOKENS = (
     64  # up to here int8 and bfloat16 weights become floats run of rows by run; from there larger runs are faster
@@ -121,8 +121,9 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _few_in_c(tokens: int) -> bool:
-    """Whether our loops are the fastest for so many tokens and a float32 weight in rows; measured on Intel alone."""
-    return tokens <= FLOAT_TOKENS_IN_C and {"c", "mkl"} <= capabilities()
+    """Whether our loops are the fastest for so many tokens and a float32 weight in rows: on Intel, without AMX."""
+    found = capabilities()
+    return tokens <= FLOAT_TOKENS_IN_C and {"c", "mkl"} <= found and "amx" not in found
 
 
 @opaque(lambda x, weight: x.new_empty(x.shape[0], weight.shape[0]))

@@ -53,8 +53,8 @@ struct work {
     int64_t stride;
     float *scales;    /* (B): of tokens that were rounded, which are int8 in the place of their tiles */
     int32_t *flipped; /* (B): 128 times the sum of their codes */
-    float *y;      /* (B, 4 C): results of a product, and of a layer norm before it */
-    float *shares; /* (B, H, capacity): of a query among the keys */
+    float *y;         /* (B, 4 C): results of a product, and of a layer norm before it */
+    float *shares;    /* (B, H, capacity): of a query among the keys */
 };
 
 INLINE float total(floats v) {

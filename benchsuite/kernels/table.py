@@ -39,7 +39,7 @@ TABLE: tuple[Kernel, ...] = (
         "cpu",
         "fp32",
         ("mkl", "onednn"),
-        "on Intel MKL multiplies one token, and 512 without AMX, faster than oneDNN packed, and loops of our own a few",
+        "on Intel MKL multiplies one token faster than oneDNN packed; without AMX 512 too, and loops of our own a few",
         by_rows=True,
     ),
     Kernel(

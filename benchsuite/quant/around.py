@@ -36,10 +36,14 @@ def finish(
         given = (*sums.shape, *map(int, flags), sums.contiguous(), scale, row_scale, bias, out, out.stride(0))
         if call(AROUND, "finish", *given):
             return
-    y = sums if row_scale is None else sums * row_scale
-    y = y if scale is None else y * scale
-    y = y if bias is None else y + bias
-    out.copy_(F.gelu(y, approximate="tanh") if gelu else y)
+    y = out.copy_(sums) if out.dtype == torch.float32 else sums.to(torch.float32, copy=True)
+    for factor in (row_scale, scale):
+        if factor is not None:
+            y *= factor
+    if bias is not None:
+        y += bias
+    if gelu or y is not out:
+        out.copy_(F.gelu(y, approximate="tanh") if gelu else y)
 
 
 def _is_for_c(x: Tensor) -> bool:
