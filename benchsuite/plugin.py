@@ -47,8 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--batch-size", help="batch sizes, instead of each question's own", **several)
     group.addoption(
         "--engine",
-        help="generation: native, native-c, native-compiled, native-graph, transformers, ctranslate2, llama-cpp, "
-        "onnxruntime",
+        help="generation: native, native-compiled, native-graph, transformers, ctranslate2, llama-cpp, onnxruntime",
         **several,
     )
     group.addoption("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1")

@@ -41,11 +41,11 @@ def command(engines: tuple[str, ...], model: str, rounds: int, threads: int | No
     lanes, missing = {}, dict[str, str]()
     tokens = min(PREFILL_TOKENS, source.n_positions)
     running = race(starts, vocab_size=source.vocab_size, rounds=rounds, prefill_tokens=tokens, missing=missing)
-    for number, known in enumerate(running):
+    for work, number, known in running:
         lanes = known
         if file:  # after every round: an interrupted race keeps what it has
             write_json(file, {"model": model, "threads": threads, "lanes": {k: asdict(v) for k, v in lanes.items()}})
-        click.echo(f"round {number + 1} of {rounds}", err=True)
+        click.echo(f"{work}, round {number} of {rounds}", err=True)
     for name, reason in missing.items():
         click.echo(f"{name}: skipped: {reason}")
     if not lanes:

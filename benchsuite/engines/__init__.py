@@ -32,7 +32,6 @@ class Entry:
 ENGINES: dict[str, Entry] = {
     "native": Entry("native", "torch", devices=("cpu", "cuda")),
     "native-compiled": Entry("native_compiled", "torch", devices=("cpu", "cuda")),
-    "native-c": Entry("native_c", "torch"),
     "native-graph": Entry("native_graph", "torch", devices=("cuda",)),
     "transformers": Entry(
         "transformers_engine",

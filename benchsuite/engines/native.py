@@ -12,7 +12,7 @@ from benchsuite.device import synchronize
 from benchsuite.engines import ignore
 from benchsuite.engines.source import Source
 from benchsuite.models.in_precision import load as load_model
-from benchsuite.models.language_model import HEAD_ROWS, LanguageModel, next_tokens
+from benchsuite.models.language_model import HEAD_ROWS, LanguageModel, lay_out, next_tokens, tokens_behind
 
 
 class NativeEngine:
@@ -24,6 +24,7 @@ class NativeEngine:
     @torch.inference_mode()
     def prefill(self, ids: Sequence[int]) -> None:
         """Hidden states, then the logits of every position."""
+        self.lay_out(one_token=False)
         input_ids = torch.tensor([list(ids)], device=self.model.device)  # (1, T)
         hidden = self.model.hidden(input_ids, self.model.new_cache(1, len(ids)))
         rows = HEAD_ROWS * 4 // hidden.element_size()  # whose logits are as many bytes as HEAD_ROWS of float32
@@ -51,8 +52,13 @@ class NativeEngine:
 
     def decoder(self, batch_size: int, length: int, new_tokens: int) -> tuple[Any, Callable[[Tensor], Tensor]]:
         """An empty cache for prompts of `length`, and what maps the last tokens (B,) of its rows to the next (B,)."""
+        self.lay_out(one_token=True)
         cache = self.model.new_cache(batch_size, length + new_tokens - 1)  # the last token is never fed
-        return cache, lambda tokens: next_tokens(self.model, self.model.hidden(tokens[:, None], cache)[:, 0])
+        return cache, lambda tokens: tokens_behind(self.model, tokens, cache)
+
+    def lay_out(self, *, one_token: bool) -> None:
+        """Hold weights as the work that begins reads them fastest."""
+        lay_out(self.model, one_token=one_token)
 
 
 def load(source: Source, form: str, threads: int, device: str) -> NativeEngine:

@@ -18,6 +18,7 @@ from benchsuite.engines import ignore
 from benchsuite.engines.native_graph import GraphEngine, Pass, native, one_pass
 from benchsuite.engines.source import Source
 from benchsuite.errors import UnavailableError, first_line
+from benchsuite.kernels.table import in_rows
 from benchsuite.models.gpt2 import GPT2, Block
 from benchsuite.models.language_model import LanguageModel
 
@@ -46,10 +47,15 @@ class CompiledEngine(GraphEngine):
             for block in module.h:
                 block.__class__ = _Region
 
+    @property
+    def layers(self) -> dict[str, int]:
+        """Linear layers by the kernel that multiplies a token."""
+        return in_rows(super().layers) if self._module.in_rows else super().layers
+
     def prepare(self, batch_size: int, capacity: int) -> None:
         """As every graph, with weights held as this size reads them; what was compiled for the last one is dropped."""
         self._run = _compiled(self._module, static=self._static)
-        self._module.lay_out(one_token=batch_size == 1)
+        self._module.hold(in_rows=batch_size == 1)
         super().prepare(batch_size, capacity)
 
     def generate(

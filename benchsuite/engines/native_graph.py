@@ -53,6 +53,9 @@ class GraphEngine(NativeEngine):
         self._positions.fill_(length)
         return self._cache, self._step
 
+    def lay_out(self, *, one_token: bool) -> None:
+        """Leave them where the pass reads them."""
+
     def prepare(self, batch_size: int, capacity: int) -> None:
         """Allocate what a generation of this size needs, in place of the last one's."""
         device, self._size = self.model.device, (0, 0)

@@ -26,6 +26,7 @@ from benchsuite.models.classifier import Classifier, context_of
 from benchsuite.models.language_model import (
     LanguageModel,
     batches,
+    lay_out,
     log_probabilities,
     pad,
     require_finite,
@@ -141,6 +142,7 @@ def _all_scores(asked: _Asked, rows: Sequence[list[int]], batch_size: int, progr
 @torch.inference_mode()
 def _by_likelihood(model: LanguageModel, labels: Sequence[Sequence[int]], rows: list[list[int]]) -> NDArray[np.float64]:
     """The log-likelihoods (B, K) of labels behind prompts."""
+    lay_out(model, one_token=False)
     longest = max(map(len, labels))
     lengths = [len(row) for row in rows]
     cache = model.new_cache(len(rows), max(lengths) + longest - 1) if longest > 1 else None
@@ -160,6 +162,7 @@ def _by_likelihood(model: LanguageModel, labels: Sequence[Sequence[int]], rows: 
 @torch.inference_mode()
 def _by_head(model: Classifier, order: list[int], rows: list[list[int]]) -> NDArray[np.float64]:
     """The log-probabilities (B, K) of the classes, in the dataset's order."""
+    lay_out(model, one_token=False)
     answered = [_without_padding(row, model.pad_token_id) for row in rows]
     last = _last(model.hidden(pad(rows, model.device)), answered)  # (B, C)
     logits = model.class_logits(last).double()  # (B, K)

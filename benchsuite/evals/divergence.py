@@ -97,6 +97,8 @@ def _batch(
     model: LanguageModel, reference: LanguageModel, stream: Sequence[int], windows: Sequence[Window]
 ) -> NDArray[np.float64]:
     """The three figures (3, N) of every scored token of some windows, logits for `HEAD_ROWS` of them at a time."""
+    for each in (reference, model):
+        language_model.lay_out(each, one_token=False)
     rows = [stream[window.begin : window.end - 1] for window in windows]
     states = [
         torch.cat([hidden[: len(row)] for hidden, row in zip(each.hidden(pad(rows, each.device)), rows, strict=True)])

@@ -112,11 +112,11 @@ def _linear(x: Tensor, weight: Tensor) -> Tensor:
             run = slice(start, start + REORDERED_ROWS)
             y[..., run] = torch.ops.mkldnn._linear_pointwise(x, weight[run], None, "none", [], "")
         return y
+    if weight.dtype == torch.float32 and _few_in_c(tokens):
+        y = in_c.multiply_rows(x.reshape(tokens, weight.shape[1]), weight)
+        return y.view(*x.shape[:-1], weight.shape[0])
     if weight.dtype == torch.float32 and "mkl" in capabilities() and (one_token or weight.shape[1] <= NARROW):
         return F.linear(x, weight)
-    if weight.dtype == torch.float32 and _few_in_c(tokens):
-        y = in_c.multiply_rows(x.reshape(tokens, weight.shape[1]), weight, None, None, None)
-        return y.view(*x.shape[:-1], weight.shape[0])
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
@@ -172,7 +172,7 @@ def _rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> 
     if not few and (tokens < long or "amx" in capabilities()):
         return _onednn_linear(x, len(weight), weight, bias, *_post(gelu))
     rows = x.reshape(tokens, weight.shape[1])
-    y = in_c.multiply_rows(rows, weight, None, None, None) if few else F.linear(rows, weight)
+    y = in_c.multiply_rows(rows, weight) if few else F.linear(rows, weight)
     finish(y, None, None, bias, y, gelu=gelu)
     return y.view(*x.shape[:-1], len(weight))
 
@@ -374,7 +374,7 @@ def _widened(x: Tensor, weight: Tensor) -> Tensor:
     """x (N, in) times weight (out, in) transposed, both bfloat16, in float32 (N, out)."""
     if x.shape[0] > in_c.FEW_TOKENS:
         return in_runs(x.float(), weight)
-    return in_c.multiply_rows(x, weight, None, None, None) if in_c.has_rows() else F.linear(x, weight).float()
+    return in_c.multiply_rows(x, weight) if in_c.has_rows() else F.linear(x, weight).float()
 
 
 def in_runs(x: Tensor, weight: Tensor) -> Tensor:

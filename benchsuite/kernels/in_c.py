@@ -59,7 +59,11 @@ def fits(group: int) -> bool:
 
 @opaque(lambda x, weight, *_: x.new_empty(x.shape[0], weight.shape[0], dtype=torch.float32))
 def multiply_rows(
-    x: Tensor, weight: Tensor, scale: Tensor | None, offset: Tensor | None, values: Tensor | None
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None = None,
+    offset: Tensor | None = None,
+    values: Tensor | None = None,
 ) -> Tensor:
     """x (N, in) times the weight of `Rows` transposed, where it `fits` and the loops are there: float32 (N, out)."""
     rows = Rows(weight.contiguous(), scale=scale, offset=offset, values=values)

@@ -17,12 +17,12 @@ enum {
     TOGETHER = 4,  /* tokens that rows are multiplied with at once */
     PADDING = 128, /* columns of the widest tile */
 };
-enum form { FP32, BF16, INT8, INT4 };
+enum form { FP32, BF16, INT8, INT4, WHOLE_INT8 }; /* the last: tokens are rounded to int8 as well */
 enum then { AS_IT_IS, WITH_GELU };
 
 struct linear { /* y = x Wᵀ + b, W (out, in) in rows; 4 bits: the even column in the high half of a byte */
     int64_t form, out, in;
-    int64_t rounds;      /* whether tokens are rounded to int8 with a scale each, as the weight is */
+    int64_t rounds;      /* 8 bits: whether tokens are rounded to int8 with a scale each, as the weight is */
     int64_t group_bits;  /* 4 bits: 2 to the power of it is the columns of a group */
     int64_t half_scales; /* 4 bits: whether scales and offsets are bfloat16 */
     const uint8_t *weight;
@@ -39,6 +39,7 @@ struct block {
     struct norm ln_1, ln_2;
     struct linear c_attn, c_proj, mlp_c_fc, mlp_c_proj;
     void *keys, *values; /* (B, H, capacity, D), bfloat16 in a model of that dtype, else float */
+    const void *first_keys, *first_values; /* (H, prefix, D): what all rows begin with */
 };
 
 struct end {
@@ -47,14 +48,14 @@ struct end {
 };
 
 struct work {
-    int64_t batch, width, heads, capacity, is_bf16;
+    int64_t batch, width, heads, capacity, prefix, is_bf16;
     float epsilon;
     floats *tiles; /* (B, stride): the tokens of the next product, in the order in which its tiles are read */
     int64_t stride;
     float *scales;    /* (B): of tokens that were rounded, which are int8 in the place of their tiles */
     int32_t *flipped; /* (B): 128 times the sum of their codes */
     float *y;         /* (B, 4 C): results of a product, and of a layer norm before it */
-    float *shares;    /* (B, H, capacity): of a query among the keys */
+    float *shares;    /* (B, H, prefix + capacity): of a query among the keys */
 };
 
 INLINE float total(floats v) {
@@ -203,6 +204,17 @@ INLINE void whole_dots(int rows, int count, const struct linear *l, int64_t row,
             y[b * l->out + r * apart] = (float)(sums[r][b] - flipped[b]) * ((const float *)l->scale)[row + r * apart];
 }
 
+/* The products of `rows` rows with `count` tokens from `b` on. */
+INLINE void some_rows(int form, int rows, int count, int shifted, int half, const struct linear *l, int64_t row,
+                      int64_t apart, const struct work *w, int64_t b, float *y) {
+    const floats *x = w->tiles + b * w->stride;
+    float *to = y + b * l->out + row;
+    if (form == WHOLE_INT8)
+        whole_dots(rows, count, l, row, apart, (const int8_t *)x, w->stride * TILE, w->flipped + b, to);
+    else
+        dots(form, rows, count, shifted, half, l, row, apart, x, w->stride, to);
+}
+
 /* The products of rows `first` to `last` with all tokens. The memory serves several places at once faster than one, so
    rows are read side by side, each from where its share begins. The last ones go alone: of their scales no more may be read
    than there are. */
@@ -213,39 +225,21 @@ INLINE void all_rows(int form, int shifted, int half, const struct linear *l, in
     for (int64_t row = first; row < first + apart; row++) {
         int64_t b = 0;
         for (; b + TOGETHER <= w->batch; b += TOGETHER)
-            dots(form, STREAMS, TOGETHER, shifted, half, l, row, apart, w->tiles + b * w->stride, w->stride,
-                 y + b * l->out + row);
+            some_rows(form, STREAMS, TOGETHER, shifted, half, l, row, apart, w, b, y);
         for (; b < w->batch; b++)
-            dots(form, STREAMS, 1, shifted, half, l, row, apart, w->tiles + b * w->stride, w->stride,
-                 y + b * l->out + row);
+            some_rows(form, STREAMS, 1, shifted, half, l, row, apart, w, b, y);
     }
     for (int64_t row = first + STREAMS * apart; row < last; row++)
         for (int64_t b = 0; b < w->batch; b++)
-            dots(form, 1, 1, shifted, half, l, row, 0, w->tiles + b * w->stride, w->stride, y + b * l->out + row);
-}
-
-/* The same where the tokens are int8 codes, each in the place of its tiles. */
-INLINE void all_whole_rows(const struct linear *l, int64_t first, int64_t last, const struct work *w, float *y) {
-    const int64_t apart = (last - first) / STREAMS, stride = w->stride * LANES * (int64_t)sizeof(float);
-    const int8_t *x = (const int8_t *)w->tiles;
-    for (int64_t row = first; row < first + apart; row++) {
-        int64_t b = 0;
-        for (; b + TOGETHER <= w->batch; b += TOGETHER)
-            whole_dots(STREAMS, TOGETHER, l, row, apart, x + b * stride, stride, w->flipped + b, y + b * l->out + row);
-        for (; b < w->batch; b++)
-            whole_dots(STREAMS, 1, l, row, apart, x + b * stride, stride, w->flipped + b, y + b * l->out + row);
-    }
-    for (int64_t row = first + STREAMS * apart; row < last; row++)
-        for (int64_t b = 0; b < w->batch; b++)
-            whole_dots(1, 1, l, row, 0, x + b * stride, stride, w->flipped + b, y + b * l->out + row);
+            some_rows(form, 1, 1, shifted, half, l, row, 0, w, b, y);
 }
 
 /* y (B, out) of the tokens in `tiles`, rounded as the model rounds; `added`, where it is given, is raised by it. */
 static void multiply(const struct linear *l, const struct work *w, enum then then, float *y, float *added) {
     const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int64_t first = l->out * thread / threads, last = l->out * (thread + 1) / threads;
-    switch (l->rounds ? -1 : l->form * 4 + (l->offset != NULL) * 2 + (l->half_scales != 0)) {
-    case -1: all_whole_rows(l, first, last, w, y); break;
+    const int64_t form = l->rounds ? WHOLE_INT8 : l->form;
+    switch (form * 4 + (l->offset != NULL) * 2 + (l->half_scales != 0)) {
     case FP32 * 4: all_rows(FP32, 0, 0, l, first, last, w, y); break;
     case BF16 * 4: all_rows(BF16, 0, 0, l, first, last, w, y); break;
     case INT8 * 4: all_rows(INT8, 0, 0, l, first, last, w, y); break;
@@ -254,6 +248,7 @@ static void multiply(const struct linear *l, const struct work *w, enum then the
     case INT4 * 4 + 1: all_rows(INT4, 0, 1, l, first, last, w, y); break;
     case INT4 * 4 + 2: all_rows(INT4, 1, 0, l, first, last, w, y); break;
     case INT4 * 4 + 3: all_rows(INT4, 1, 1, l, first, last, w, y); break;
+    case WHOLE_INT8 * 4: all_rows(WHOLE_INT8, 0, 0, l, first, last, w, y); break;
     }
     for (int64_t b = 0; b < w->batch; b++) {
         float *to = y + b * l->out;
@@ -330,51 +325,67 @@ INLINE void keep(int is_bf16, void *cache, int64_t at, const float *x, int64_t n
             ((float *)cache)[at + i] = x[i];
 }
 
-/* One head of one row: its key and value go to the cache, and the result stands where the query was. */
-INLINE void attend_once(int is_bf16, const struct block *k, const struct work *w, int64_t b, int64_t h, int64_t position) {
-    const int64_t size = w->width / w->heads, whole = size - size % LANES, start = (b * w->heads + h) * w->capacity;
-    const int64_t seen = position + 1;
-    float *restrict q = w->y + b * 3 * w->width + h * size, *restrict shares = w->shares + start;
-    keep(is_bf16, k->keys, (start + position) * size, q + w->width, size);
-    keep(is_bf16, k->values, (start + position) * size, q + 2 * w->width, size);
+/* shares[s] = q (D) · keys[s] / √D for `seen` keys (…, D) from place `at` on. */
+INLINE void compare(int is_bf16, int64_t size, const float *restrict q, const void *keys, int64_t at, int64_t seen,
+                    float *restrict shares) {
+    const int64_t whole = size - size % LANES;
     const float factor = 1.0f / sqrtf((float)size);
-    float most = -INFINITY, sum = 0;
-    for (int64_t s = 0; s < seen; s++) {
-        const int64_t at = (start + s) * size;
+    for (int64_t s = 0; s < seen; s++, at += size) {
         floats products = {0};
         for (int64_t i = 0; i < whole; i += LANES)
-            products += some(0, q, i) * some(is_bf16, k->keys, at + i);
-        shares[s] = total(products);
+            products += some(0, q, i) * some(is_bf16, keys, at + i);
+        float sum = total(products);
         for (int64_t i = whole; i < size; i++)
-            shares[s] += q[i] * one(is_bf16, k->keys, at + i);
-        shares[s] *= factor;
-        most = shares[s] > most ? shares[s] : most;
+            sum += q[i] * one(is_bf16, keys, at + i);
+        shares[s] = sum * factor;
     }
+}
+
+/* to (D) += shares[s] · values[s] for `seen` values (…, D) from place `at` on. */
+INLINE void gather(int is_bf16, int64_t size, const float *restrict shares, const void *values, int64_t at, int64_t seen,
+                   float *restrict to) {
+    const int64_t whole = size - size % LANES;
+    for (int64_t i = 0; i < whole; i += LANES) {
+        floats found = some(0, to, i);
+        for (int64_t s = 0; s < seen; s++)
+            found += shares[s] * some(is_bf16, values, at + s * size + i);
+        *(any_floats *)(to + i) = found;
+    }
+    for (int64_t i = whole; i < size; i++)
+        for (int64_t s = 0; s < seen; s++)
+            to[i] += shares[s] * one(is_bf16, values, at + s * size + i);
+}
+
+/* One head of one row: its key and value go to the cache, and the result stands where the query was. */
+INLINE void attend_once(int is_bf16, const struct block *k, const struct work *w, int64_t b, int64_t h, int64_t position) {
+    const int64_t size = w->width / w->heads, head = b * w->heads + h, start = head * w->capacity * size;
+    const int64_t before = w->prefix, seen = position + 1, own = seen - before;
+    float *restrict q = w->y + b * 3 * w->width + h * size, *restrict shares = w->shares + head * (before + w->capacity);
+    keep(is_bf16, k->keys, start + (own - 1) * size, q + w->width, size);
+    keep(is_bf16, k->values, start + (own - 1) * size, q + 2 * w->width, size);
+    compare(is_bf16, size, q, k->first_keys, h * before * size, before, shares);
+    compare(is_bf16, size, q, k->keys, start, own, shares + before);
+    float most = -INFINITY, sum = 0;
+    #pragma omp simd reduction(max : most)
+    for (int64_t s = 0; s < seen; s++)
+        most = shares[s] > most ? shares[s] : most;
     #pragma omp simd reduction(+ : sum)
     for (int64_t s = 0; s < seen; s++) {
         const float share = exponential(shares[s] - most);
         sum += share;
         shares[s] = rounded(share, is_bf16);
     }
-    for (int64_t i = 0; i < whole; i += LANES) {
-        floats found = {0};
-        for (int64_t s = 0; s < seen; s++)
-            found += shares[s] * some(is_bf16, k->values, (start + s) * size + i);
-        *(any_floats *)(q + i) = found;
-    }
-    for (int64_t i = whole; i < size; i++) {
-        q[i] = 0;
-        for (int64_t s = 0; s < seen; s++)
-            q[i] += shares[s] * one(is_bf16, k->values, (start + s) * size + i);
-    }
+    memset(q, 0, (size_t)size * sizeof *q);
+    gather(is_bf16, size, shares, k->first_values, h * before * size, before, q);
+    gather(is_bf16, size, shares + before, k->values, start, own, q);
     for (int64_t i = 0; i < size; i++)
         q[i] = rounded(q[i] / sum, is_bf16);
 }
 
 static void attend(const struct block *k, const struct work *w, const int64_t *positions) {
     #pragma omp for collapse(2) schedule(static)
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t h = 0; h < w->heads; h++)
+    for (int64_t h = 0; h < w->heads; h++) /* a head of the prefix is in the cache for all rows */
+        for (int64_t b = 0; b < w->batch; b++)
             if (w->is_bf16)
                 attend_once(1, k, w, b, h, positions[b]);
             else
@@ -413,12 +424,13 @@ void multiply_rows(int64_t threads, int64_t batch, const struct linear *l, const
 }
 
 /* From x (B, C), which is overwritten, to logits (B, V) and the most likely next token of every row; row b stands at
-   positions[b]. The rest is what `struct work` says; tiles are PADDING columns wider than the widest product. */
+   positions[b], the prefix counted. The rest is what `struct work` says; tiles are PADDING columns wider than the widest
+   product. */
 void one_token(int64_t threads, int64_t batch, int64_t layers, int64_t width, int64_t heads, int64_t capacity,
-               int64_t is_bf16, float epsilon, const struct block *blocks, const struct end *end,
+               int64_t prefix, int64_t is_bf16, float epsilon, const struct block *blocks, const struct end *end,
                const int64_t *positions, float *x, float *tiles, float *scales, float *y, float *shares, float *logits,
                int64_t *found) {
-    const struct work work = {batch, width, heads, capacity, is_bf16, epsilon, (floats *)tiles,
+    const struct work work = {batch, width, heads, capacity, prefix, is_bf16, epsilon, (floats *)tiles,
                               (4 * width + PADDING) / LANES, scales, (int32_t *)(scales + batch), y, shares};
     const struct work *w = &work;
     #pragma omp parallel num_threads((int)threads)

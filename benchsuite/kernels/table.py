@@ -171,15 +171,7 @@ def in_rows(chosen: Mapping[str, int]) -> dict[str, int]:
     by_rows = {label(row.name, row.weights) for row in TABLE if row.by_rows}
     found = Counter[str]()
     for name, layers in chosen.items():
-        found.update(renamed({name: layers}, "compiled-rows") if name in by_rows else {name: layers})
-    return dict(found)
-
-
-def renamed(chosen: Mapping[str, int], kernel: str) -> dict[str, int]:
-    """`chosen`, the layers by label, as if all of them ran `kernel`."""
-    found = Counter[str]()
-    for name, layers in chosen.items():
-        found[f"{kernel} ({name.partition(' (')[2]}"] += layers
+        found[f"compiled-rows ({name.partition(' (')[2]}" if name in by_rows else name] += layers
     return dict(found)
 
 

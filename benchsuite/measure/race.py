@@ -46,14 +46,15 @@ def race(
     rounds: int,
     missing: dict[str, str],
     prefill_tokens: int = PREFILL_TOKENS,
-) -> Iterator[dict[str, Lane]]:
-    """Start every engine, run each once without the clock, then `rounds` rounds; yields what is known after each round.
+) -> Iterator[tuple[str, int, dict[str, Lane]]]:
+    """Start every engine; then all prefill, and then all decode, once without the clock and in `rounds` rounds. Yields
+    the work, its round from 1 on, and what is known after it.
 
-    Who comes behind whom is drawn for each round, always alike: what an engine leaves behind, in caches and in threads
-    that still wait awake, then burdens no other in every round.
-    An engine that fails, now or later, goes to `missing` with the reason, and the race goes on without it; UsageError
-    for a name that cannot be. Prefill is `prefill_tokens` with the logits of every position; decode is the time from
-    the first new token to the last of `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
+    One work at a time, since an engine may lay its weights out for it. Who comes behind whom is drawn for each round,
+    always alike: what an engine leaves behind, in caches and in threads that still wait awake, then burdens no other in
+    every round. An engine that fails, now or later, goes to `missing` with the reason, and the race goes on without it;
+    UsageError for a name that cannot be. Prefill is `prefill_tokens` with the logits of every position; decode is the
+    time from the first new token to the last of `NEW_TOKENS`, so the prompt's part falls out for every engine alike.
     """
     generator = torch.Generator().manual_seed(0)
     long, short = (
@@ -67,14 +68,15 @@ def race(
     def start(name: str) -> None:
         engines[name] = starts[name]()
 
-    def turn(name: str) -> None:
-        engine, lane = engines[name], lanes[name]
+    def prefill(name: str) -> None:
         began = time.perf_counter()
-        engine.prefill(long)
-        lane.prefill_s.append(time.perf_counter() - began)
-        timing = time_generation(engine, [short], new_tokens=NEW_TOKENS)
-        lane.decode_s.append(timing.decode_s)
-        [lane.tokens] = timing.tokens
+        engines[name].prefill(long)
+        lanes[name].prefill_s.append(time.perf_counter() - began)
+
+    def decode(name: str) -> None:
+        timing = time_generation(engines[name], [short], new_tokens=NEW_TOKENS)
+        lanes[name].decode_s.append(timing.decode_s)
+        [lanes[name].tokens] = timing.tokens
 
     def in_turn(step: Callable[[str], None]) -> None:
         for name in order.sample(list(lanes), len(lanes)):
@@ -88,10 +90,12 @@ def race(
                 engines.pop(name, None)
 
     in_turn(start)
-    in_turn(turn)
-    lanes |= {name: Lane(prefill_tokens) for name in lanes}
-    for _ in range(rounds):
-        in_turn(turn)
-        if not lanes:
-            return
-        yield lanes
+    for work, seconds in ((prefill, "prefill_s"), (decode, "decode_s")):
+        in_turn(work)
+        for lane in lanes.values():
+            getattr(lane, seconds).clear()
+        for number in range(rounds):
+            in_turn(work)
+            if not lanes:
+                return
+            yield work.__name__, number + 1, lanes

@@ -67,36 +67,45 @@ def counted(model: LanguageModel) -> Iterator[list[Pass]]:
     if not isinstance(module, GPT2):
         yield passes
         return
-    config, hidden, head = module.config, model.hidden, model.head
+    config, hidden, head, next_tokens = module.config, model.hidden, model.head, module.next_tokens
     activations = _FLOATS[module.wpe.weight.dtype]
     weights = _weights_by_operands(module.h, activations)  # 12 · L · C² of them in all
     block_bytes, head_bytes = size_bytes(module.h), size_bytes(module.wte)
     head_dtype = "int8" if isinstance(module.wte, QuantizedEmbedding) else activations
     per_key = 2 * config.n_layer * config.n_embd * module.wpe.weight.element_size()
 
-    def counting_hidden(input_ids: Tensor, cache: Any | None = None) -> Tensor:
-        rows, tokens = input_ids.shape
+    def count(rows: int, tokens: int, cache: Any | None) -> None:
         starts = [0] * rows if cache is None else list(cache.lengths)
         pairs = sum(start * tokens + tokens * (tokens + 1) // 2 for start in starts)  # of a query and a key it sees
-        flop = {dtype: 2.0 * rows * tokens * count for dtype, count in weights.items()}
+        flop = {dtype: 2.0 * rows * tokens * number for dtype, number in weights.items()}
         flop[activations] = flop.get(activations, 0) + 4.0 * config.n_layer * config.n_embd * pairs
         shared = 0 if cache is None else cache.shared  # read once for all rows
         keys = 0 if cache is None else shared + sum(start + tokens - shared for start in starts)
         passes.append(Pass(flop, block_bytes + keys * per_key, is_head=False))
+
+    def count_head(positions: int) -> None:
+        flop = 2.0 * positions * config.n_embd * config.vocab_size
+        passes.append(Pass({head_dtype: flop}, head_bytes, is_head=True))
+
+    def counting_hidden(input_ids: Tensor, cache: Any | None = None) -> Tensor:
+        count(input_ids.shape[0], input_ids.shape[1], cache)
         return hidden(input_ids, cache)
 
     def counting_head(states: Tensor) -> Tensor:
-        positions = states.numel() // config.n_embd
-        flop = 2.0 * positions * config.n_embd * config.vocab_size
-        passes.append(Pass({head_dtype: flop}, head_bytes, is_head=True))
+        count_head(states.numel() // config.n_embd)
         return head(states)
 
+    def counting_tokens(tokens: Tensor, cache: Any) -> Tensor:
+        count(len(tokens), 1, cache)
+        count_head(len(tokens))
+        return next_tokens(tokens, cache)
+
     wrapped: Any = model
-    wrapped.hidden, wrapped.head = counting_hidden, counting_head
+    wrapped.hidden, wrapped.head, wrapped.module.next_tokens = counting_hidden, counting_head, counting_tokens
     try:
         yield passes
     finally:
-        del wrapped.hidden, wrapped.head
+        del wrapped.hidden, wrapped.head, wrapped.module.next_tokens
 
 
 def parts_of_generation(passes: Sequence[Pass], prefill_s: float, decode_s: float, limits: Limits | None) -> list[Part]:

@@ -20,8 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchsuite.errors import FileFormatError, UsageError
 from benchsuite.kernels import cpu
 from benchsuite.kernels.attention import attend_in_c, attends_in_c
-from benchsuite.kernels.table import in_rows
 from benchsuite.models import Attention
+from benchsuite.models.one_token import MOST_ROWS, OneToken, takes
 
 WRITTEN_OUT_KEYS = 1_024  # keys of all rows together, up to which a compiled pass attends without PyTorch's kernel
 
@@ -58,6 +58,11 @@ class BlockCache(NamedTuple):
     values: Tensor
     prefix: tuple[Tensor, Tensor] | None
 
+    def addresses(self) -> list[int]:
+        """Of keys and values, the rows' and the prefix's: 0 without one."""
+        first = (0, 0) if self.prefix is None else [tensor.data_ptr() for tensor in self.prefix]
+        return [self.keys.data_ptr(), self.values.data_ptr(), *first]
+
 
 class KVCache:
     """Keys and values of every block, allocated once for `capacity` tokens a row.
@@ -69,6 +74,7 @@ class KVCache:
 
     lengths: list[int]
     blocks: list[BlockCache]
+    one_token: OneToken | None  # made by the first pass in C for these rows
 
     def __init__(
         self,
@@ -84,7 +90,7 @@ class KVCache:
             raise UsageError(f"{capacity} tokens do not fit the model's context of {config.n_positions}")
         self.capacity = capacity  # tokens that a row can hold, its prefix among them
         self.shared = 0 if prefix is None else prefix.lengths[0]  # tokens of the prefix
-        self.lengths = [self.shared] * batch_size
+        self.lengths, self.one_token = [self.shared] * batch_size, None
         shape = (batch_size, config.n_head, capacity - self.shared, config.n_embd // config.n_head)
         # keys and values apart, so that the allocator gives memory used before
         self.blocks = [
@@ -99,7 +105,7 @@ class KVCache:
     def keep(self, rows: list[int]) -> None:
         """Keep only `rows`, in that order: finished rows leave the batch; a row named twice is copied."""
         self.blocks = [BlockCache(block.keys[rows], block.values[rows], block.prefix) for block in self.blocks]
-        self.lengths = [self.lengths[row] for row in rows]
+        self.lengths, self.one_token = [self.lengths[row] for row in rows], None
 
 
 class Steps(NamedTuple):
@@ -294,7 +300,7 @@ class GPT2(nn.Module):
         self.config = config
         self.attention = attention
         self.kernels: dict[str, int] = {}  # layers by the kernel that runs, once `prepare` has chosen it
-        self._chosen = self.kernels
+        self.in_rows = self._in_c = False  # how weights are held, and whether one token of a row goes through C
         self.wte = TokenEmbedding(config.vocab_size, config.n_embd)
         self.wpe = Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config, attention) for _ in range(config.n_layer))
@@ -314,9 +320,7 @@ class GPT2(nn.Module):
         steps = Steps.behind(cache, tokens, input_ids.device)
         limit = self.config.n_positions if cache is None else cache.capacity
         if steps.shared + steps.end > limit:
-            raise UsageError(
-                f"{steps.shared + steps.end} tokens do not fit {limit} positions; shorten the prompt or generate fewer"
-            )
+            raise _too_long(steps.shared + steps.end, limit)
         x = self._through(input_ids, steps, cache)
         if cache is not None:
             cache.lengths = [length + tokens for length in cache.lengths]
@@ -339,6 +343,23 @@ class GPT2(nn.Module):
                 x = block(x, steps, None if cache is None else cache.blocks[index])
         return self.ln_f(x)  # type: ignore[no-any-return]
 
+    def next_tokens(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """The most likely tokens (B,) behind `tokens` (B,), which are added to the rows of `cache`; -1 for a row whose
+        logits are not finite. By loops in C: only where `runs_in_c`.
+        """
+        if max(cache.lengths) == cache.capacity:
+            raise _too_long(cache.capacity + 1, cache.capacity)
+        positions = torch.tensor(cache.lengths)
+        x = self.wte(tokens) + self.wpe.weight[positions]  # (B, C)
+        if cache.one_token is None:
+            cache.one_token = OneToken(self, cache)
+        cache.lengths = [length + 1 for length in cache.lengths]
+        return cache.one_token(x, positions)
+
+    def runs_in_c(self, rows: int) -> bool:
+        """Whether `next_tokens` takes a batch of so many rows, as weights are held now."""
+        return self._in_c and rows <= MOST_ROWS
+
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., C): the token embedding once more."""
         return self.wte.logits(hidden)
@@ -352,18 +373,30 @@ class GPT2(nn.Module):
         """Swap the linear layers for the fastest that compute the same here; `kernels` counts them. For inference."""
         from benchsuite.kernels.prepare import prepare
 
-        self.kernels = self._chosen = prepare(self, device)
+        self.kernels = prepare(self, device)
         for layer in self.modules():
             if isinstance(layer, FeedForward) and isinstance(layer.c_fc, cpu.PreparedLinear):
                 layer.c_fc.fuse_gelu()
                 layer.gelu = nn.Identity()
 
     def lay_out(self, *, one_token: bool) -> None:
-        """Hold prepared weights in rows, for a compiled pass of one token on the CPU, or packed again."""
-        for layer in self.modules():
-            if isinstance(layer, cpu.PackedLinear | cpu.Int8Linear):
-                layer.unpack() if one_token else layer.pack()
-        self.kernels = in_rows(self._chosen) if one_token else self._chosen
+        """Hold prepared weights as passes of one token a row read them fastest, where loops in C take them; else as the
+        table chose. Caches that exist are for reading the weights as they were.
+        """
+        self._in_c = one_token and bool(self.kernels) and takes(self)
+        self.hold(in_rows=self._in_c)
+
+    def hold(self, *, in_rows: bool) -> None:
+        """Hold prepared weights in rows, or packed as the table chose."""
+        if in_rows != self.in_rows:
+            for layer in self.modules():
+                if isinstance(layer, cpu.PackedLinear | cpu.Int8Linear):
+                    layer.unpack() if in_rows else layer.pack()
+            self.in_rows = in_rows
+
+
+def _too_long(tokens: int, limit: int) -> UsageError:
+    return UsageError(f"{tokens} tokens do not fit {limit} positions; shorten the prompt or generate fewer")
 
 
 def _kernels(attention: Attention) -> contextlib.AbstractContextManager[None]:

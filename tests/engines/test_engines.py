@@ -251,17 +251,17 @@ def test_every_engine_gets_the_same_prompts_in_a_changing_order_and_a_round_of_w
             return [[1] * new_tokens]
 
     starts = {name: functools.partial(Fake, name) for name in "abcd"}
-    *_, lanes = race(starts, vocab_size=100, rounds=3, missing={})
+    *_, (_, _, lanes) = race(starts, vocab_size=100, rounds=3, missing={})
     order = [name for name, _, _ in calls]
-    assert order[::2] == order[1::2]  # prefill and generation
-    rounds = ["".join(order[at : at + 8 : 2]) for at in range(0, len(order), 8)]
-    assert [sorted(each) for each in rounds] == [list("abcd")] * 4
-    assert len(set(rounds)) == 4  # nobody comes behind the same engine in every round
+    rounds = ["".join(order[at : at + 4]) for at in range(0, len(order), 4)]
+    assert [sorted(each) for each in rounds] == [list("abcd")] * 8
+    assert len(set(rounds[:4])) == len(set(rounds[4:])) == 4  # nobody comes behind the same engine in every round
+    assert [call[2] for call in calls] == [0] * 16 + [NEW_TOKENS] * 16  # one work after the other
     calls.clear()
-    list(race(starts, vocab_size=100, rounds=3, missing={}))
+    known = list(race(starts, vocab_size=100, rounds=3, missing={}))
+    assert [(work, number) for work, number, _ in known] == [(w, n) for w in ("prefill", "decode") for n in (1, 2, 3)]
     assert [name for name, _, _ in calls] == order
     assert [call[1:] for call in calls if call[0] == "a"] == [call[1:] for call in calls if call[0] == "b"]
-    assert {call[2] for call in calls} == {0, NEW_TOKENS}
     assert all(len(lane.prefill_s) == len(lane.decode_s) == 3 for lane in lanes.values())
 
 
@@ -307,9 +307,9 @@ def test_an_engine_that_fails_leaves_the_race_with_its_reason_and_the_others_go_
     }
     missing: dict[str, str] = {}
     running = race(starts, vocab_size=source.vocab_size, rounds=2, prefill_tokens=16, missing=missing)
-    assert list(next(running)) == ["ours", "late"]
-    [lanes] = running
-    assert [len(lane.prefill_s) for lane in lanes.values()] == [2]
+    assert list(next(running)[2]) == ["ours", "late"]
+    *_, (_, _, lanes) = running
+    assert [(len(lane.prefill_s), len(lane.decode_s)) for lane in lanes.values()] == [(2, 2)]
     assert missing == {
         "damaged": "the file is damaged",
         "missing": "too many",
