@@ -7,13 +7,15 @@
 
 #include "numbers.h"
 
+#if defined(__AVX512VNNI__)
+#include <immintrin.h>
+#endif
 #include <omp.h>
 
 enum {
     TILE = 64,     /* bytes */
     STREAMS = 4,   /* rows that a thread reads side by side */
     AHEAD = 2048,  /* bytes by which each is fetched before it is read */
-    RUN = 256,     /* int8 codes of a row that are summed for one token before more are fetched */
     TOGETHER = 4,  /* tokens that rows are multiplied with at once */
     PADDING = 128, /* columns of the widest tile */
 };
@@ -58,13 +60,52 @@ struct work {
     float *shares;    /* (B, H, prefix + capacity): of a query among the keys */
 };
 
-INLINE float total(floats v) {
-    typedef float eight __attribute__((vector_size(32)));
-    typedef float four __attribute__((vector_size(16)));
-    const union { floats all; eight half[2]; } a = {v};
-    const union { eight all; four half[2]; } b = {a.half[0] + a.half[1]};
-    const four c = b.half[0] + b.half[1];
-    return (c[0] + c[2]) + (c[1] + c[3]);
+/* For floats and ints: the sum of a vector's lanes, lane k and lane k + 8 first, then k and k + 4 …, and those of `rows` x
+   `count` vectors. Where these are 16 they go the same way side by side, in half as many vectors after each step. */
+#if defined(__AVX512F__) && !defined(__clang__)
+#define SIXTEEN(count) ((count) == LANES)
+#define HALVE(v, half)                                                                                \
+    for (int k = 0; k < (half); k++) {                                                                \
+        const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};                     \
+        const ints low = (lane & -2 * (half)) + (lane & ((half)-1)) + (lane & (half)) / (half) * LANES; \
+        v[k] = __builtin_shuffle(v[k], v[k + (half)], low) + __builtin_shuffle(v[k], v[k + (half)], low + (half)); \
+    }
+#else
+#define SIXTEEN(count) 0
+#define HALVE(v, half)
+#endif
+#define TOTALS(scalar, vector, total, totals)                                                         \
+    INLINE scalar total(vector v) {                                                                   \
+        typedef scalar eight __attribute__((vector_size(32)));                                        \
+        typedef scalar four __attribute__((vector_size(16)));                                         \
+        const union { vector all; eight half[2]; } a = {v};                                           \
+        const union { eight all; four half[2]; } b = {a.half[0] + a.half[1]};                         \
+        const four c = b.half[0] + b.half[1];                                                         \
+        return (c[0] + c[2]) + (c[1] + c[3]);                                                         \
+    }                                                                                                 \
+    INLINE void totals(int rows, int count, const vector *sums, scalar *to) {                         \
+        if (SIXTEEN(rows * count)) {                                                                  \
+            vector v[LANES];                                                                          \
+            for (int k = 0; k < LANES; k++)                                                           \
+                v[k] = sums[k];                                                                       \
+            HALVE(v, 8) HALVE(v, 4) HALVE(v, 2) HALVE(v, 1)                                           \
+            memcpy(to, v, sizeof *v);                                                                 \
+        } else                                                                                        \
+            for (int k = 0; k < rows * count; k++)                                                    \
+                to[k] = total(sums[k]);                                                               \
+    }
+TOTALS(float, floats, total, totals)
+TOTALS(int32_t, ints, whole_total, whole_totals)
+
+/* sums[k] + the products of the four codes in place k of a tile, unsigned ones times signed ones. */
+INLINE ints add_products(ints sums, ints codes, ints tokens) {
+#if defined(__AVX512VNNI__)
+    return (ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, (__m512i)tokens);
+#else
+    for (int j = 0; j < 4; j++)
+        sums += (codes >> 8 * j & 255) * ((tokens << (24 - 8 * j)) >> 24);
+    return sums;
+#endif
 }
 
 INLINE floats pick(floats from, ints places) { /* from[places mod 16] */
@@ -86,6 +127,15 @@ INLINE floats pick(floats from, ints places) { /* from[places mod 16] */
     }};
     return found.all;
 #endif
+}
+
+INLINE ints read_tile(const uint8_t *from, int64_t size) { /* zeros behind its bytes */
+    ints tile = {0};
+    __builtin_prefetch(from + AHEAD);
+    if (size == TILE)
+        return *(const any_ints *)from;
+    memcpy(&tile, from, (size_t)size);
+    return tile;
 }
 
 INLINE int fields_of(int64_t form) { return form == FP32 ? 1 : form == BF16 ? 2 : form == INT8 ? 4 : 8; }
@@ -116,22 +166,14 @@ INLINE floats spread(const void *from, int half, int64_t at, int careful, int64_
 /* Add tile `t` of `rows` rows, `apart` from one another, times `count` tokens to their sums; `size`: of the tile's bytes
    those that are there. `plain` are the sums of the tokens, times the offsets of 4-bit groups. */
 INLINE void add_tile(int form, int rows, int count, int shifted, int half, const struct linear *l, int64_t row,
-                     int64_t apart, int64_t t, size_t size, floats values, const floats *x, int64_t stride,
-                     floats sums[STREAMS][TOGETHER], floats plain[STREAMS][TOGETHER]) {
+                     int64_t apart, int64_t t, int64_t size, floats values, const floats *x, int64_t stride,
+                     floats *sums, floats *plain) {
     const int fields = fields_of(form), grouped = form == INT4;
     const int64_t bytes = l->in * 4 / fields, groups = grouped ? l->in >> l->group_bits : 1;
     ints tile[STREAMS];
     floats part[STREAMS][TOGETHER] = {0}, ones[TOGETHER] = {0};
-    for (int r = 0; r < rows; r++) {
-        const uint8_t *from = l->weight + (row + r * apart) * bytes + t * TILE;
-        __builtin_prefetch(from + AHEAD);
-        if (size == TILE)
-            tile[r] = *(const any_ints *)from;
-        else {
-            tile[r] = (ints){0};
-            memcpy(&tile[r], from, size);
-        }
-    }
+    for (int r = 0; r < rows; r++)
+        tile[r] = read_tile(l->weight + (row + r * apart) * bytes + t * TILE, size);
     for (int j = 0; j < fields; j++)
         for (int b = 0; b < count; b++) {
             const floats token = x[b * stride + t * fields + j];
@@ -139,7 +181,7 @@ INLINE void add_tile(int form, int rows, int count, int shifted, int half, const
                 if (grouped)
                     part[r][b] += field(form, tile[r], j, values) * token;
                 else
-                    sums[r][b] += field(form, tile[r], j, values) * token;
+                    sums[r * count + b] += field(form, tile[r], j, values) * token;
             if (shifted)
                 ones[b] += token;
         }
@@ -153,9 +195,9 @@ INLINE void add_tile(int form, int rows, int count, int shifted, int half, const
             offset = spread(l->offset, half, at, careful, left, l->group_bits);
         for (int b = 0; b < count; b++) {
             if (grouped)
-                sums[r][b] += part[r][b] * scale;
+                sums[r * count + b] += part[r][b] * scale;
             if (shifted)
-                plain[r][b] += grouped ? ones[b] * offset : ones[b];
+                plain[r * count + b] += grouped ? ones[b] * offset : ones[b];
         }
     }
 }
@@ -165,43 +207,52 @@ INLINE void dots(int form, int rows, int count, int shifted, int half, const str
                  int64_t apart, const floats *x, int64_t stride, float *y) {
     const int64_t bytes = l->in * 4 / fields_of(form), whole = bytes / TILE;
     const floats values = form == INT4 ? some(0, l->values, 0) : (floats){0};
-    floats sums[STREAMS][TOGETHER] = {0}, plain[STREAMS][TOGETHER] = {0};
+    floats sums[STREAMS * TOGETHER] = {0}, plain[STREAMS * TOGETHER] = {0};
     for (int64_t t = 0; t < whole; t++)
         add_tile(form, rows, count, shifted, half, l, row, apart, t, TILE, values, x, stride, sums, plain);
     if (bytes % TILE)
-        add_tile(form, rows, count, shifted, half, l, row, apart, whole, (size_t)(bytes % TILE), values, x, stride,
+        add_tile(form, rows, count, shifted, half, l, row, apart, whole, bytes % TILE, values, x, stride,
                  sums, plain);
+    float products[STREAMS * TOGETHER], shifts[STREAMS * TOGETHER];
+    totals(rows, count, sums, products);
+    if (shifted)
+        totals(rows, count, plain, shifts);
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < count; b++) {
-            float sum = total(sums[r][b]);
+            float sum = products[r * count + b];
             if (form == INT8)
                 sum *= ((const float *)l->scale)[row + r * apart];
             if (shifted)
-                sum += total(plain[r][b]) * (form == INT4 ? 1.0f : ((const float *)l->offset)[row + r * apart]);
+                sum += shifts[r * count + b] * (form == INT4 ? 1.0f : ((const float *)l->offset)[row + r * apart]);
             y[b * l->out + r * apart] = sum;
         }
 }
 
-/* The same of int8 codes with tokens in int8, summed in whole numbers. Unsigned codes times signed ones are an instruction
-   of many processors: so 128 is added to the weight's, and `flipped`, 128 times the sum of a token, taken from its sums. */
+/* The same of int8 codes with tokens in int8, in whole numbers. Unsigned codes times signed ones are an instruction of many
+   processors: so 128 is added to the weight's, and `flipped`, 128 times the sum of a token, taken from its sums. */
+INLINE void add_whole_tile(int rows, int count, const struct linear *l, int64_t row, int64_t apart, int64_t at,
+                           int64_t size, const int8_t *x, int64_t stride, ints *sums) {
+    for (int r = 0; r < rows; r++) {
+        const ints codes = read_tile(l->weight + (row + r * apart) * l->in + at, size) ^ (int32_t)0x80808080;
+        for (int b = 0; b < count; b++)
+            sums[r * count + b] = add_products(sums[r * count + b], codes, *(const any_ints *)(x + b * stride + at));
+    }
+}
+
 INLINE void whole_dots(int rows, int count, const struct linear *l, int64_t row, int64_t apart, const int8_t *x,
                        int64_t stride, const int32_t *flipped, float *y) {
-    int32_t sums[STREAMS][TOGETHER] = {0};
-    const uint8_t *weight = l->weight + row * l->in;
-    const int64_t step = apart * l->in, run = count * RUN;
-    for (int64_t start = 0; start < l->in; start += run) {
-        const int64_t end = start + run < l->in ? start + run : l->in;
-        for (int r = 0; r < rows; r++)
-            for (int64_t i = start; i < end; i += TILE)
-                __builtin_prefetch(weight + r * step + i + AHEAD);
-        for (int64_t i = start; i < end; i++)
-            for (int r = 0; r < rows; r++)
-                for (int b = 0; b < count; b++)
-                    sums[r][b] += (uint8_t)(weight[r * step + i] ^ 128) * x[b * stride + i];
-    }
+    const int64_t rest = l->in % TILE, whole = l->in - rest;
+    ints sums[STREAMS * TOGETHER] = {0};
+    for (int64_t at = 0; at < whole; at += TILE)
+        add_whole_tile(rows, count, l, row, apart, at, TILE, x, stride, sums);
+    if (rest)
+        add_whole_tile(rows, count, l, row, apart, whole, rest, x, stride, sums);
+    int32_t products[STREAMS * TOGETHER];
+    whole_totals(rows, count, sums, products);
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < count; b++)
-            y[b * l->out + r * apart] = (float)(sums[r][b] - flipped[b]) * ((const float *)l->scale)[row + r * apart];
+            y[b * l->out + r * apart] =
+                (float)(products[r * count + b] - flipped[b]) * ((const float *)l->scale)[row + r * apart];
 }
 
 /* The products of `rows` rows with `count` tokens from `b` on. */
@@ -306,6 +357,7 @@ static void make_ready(const struct norm *norm, const struct linear *l, const st
             for (int64_t i = 0; i < in; i++)
                 sum += codes[i];
             w->flipped[b] = 128 * sum;
+            memset(codes + in, 0, TILE);
             continue;
         }
         switch (l->form) {
