@@ -377,33 +377,51 @@ INLINE void keep(int is_bf16, void *cache, int64_t at, const float *x, int64_t n
             ((float *)cache)[at + i] = x[i];
 }
 
-/* shares[s] = q (D) · keys[s] / √D for `seen` keys (…, D) from place `at` on. */
-INLINE void compare(int is_bf16, int64_t size, const float *restrict q, const void *keys, int64_t at, int64_t seen,
-                    float *restrict shares) {
+/* shares[s] = q (D) · keys[s] / √D for `count` keys (…, D) from place `at` on. */
+INLINE void compare_some(int count, int is_bf16, int64_t size, const float *restrict q, const void *keys, int64_t at,
+                         float *restrict shares) {
     const int64_t whole = size - size % LANES;
     const float factor = 1.0f / sqrtf((float)size);
-    for (int64_t s = 0; s < seen; s++, at += size) {
-        floats products = {0};
-        for (int64_t i = 0; i < whole; i += LANES)
-            products += some(0, q, i) * some(is_bf16, keys, at + i);
-        float sum = total(products);
+    floats products[LANES] = {0};
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int s = 0; s < count; s++)
+            products[s] += some(0, q, i) * some(is_bf16, keys, at + s * size + i);
+    totals(count, 1, products, shares);
+    for (int s = 0; s < count; s++) {
         for (int64_t i = whole; i < size; i++)
-            sum += q[i] * one(is_bf16, keys, at + i);
-        shares[s] = sum * factor;
+            shares[s] += q[i] * one(is_bf16, keys, at + s * size + i);
+        shares[s] *= factor;
     }
 }
 
-/* to (D) += shares[s] · values[s] for `seen` values (…, D) from place `at` on. */
-INLINE void gather(int is_bf16, int64_t size, const float *restrict shares, const void *values, int64_t at, int64_t seen,
-                   float *restrict to) {
-    const int64_t whole = size - size % LANES;
-    for (int64_t i = 0; i < whole; i += LANES) {
-        floats found = some(0, to, i);
-        for (int64_t s = 0; s < seen; s++)
-            found += shares[s] * some(is_bf16, values, at + s * size + i);
-        *(any_floats *)(to + i) = found;
-    }
-    for (int64_t i = whole; i < size; i++)
+INLINE void compare(int is_bf16, int64_t size, const float *q, const void *keys, int64_t at, int64_t seen, float *shares) {
+    int64_t s = 0;
+    for (; s + LANES <= seen; s += LANES)
+        compare_some(LANES, is_bf16, size, q, keys, at + s * size, shares + s);
+    for (; s < seen; s++)
+        compare_some(1, is_bf16, size, q, keys, at + s * size, shares + s);
+}
+
+/* to (D), from column i on, += shares[s] · values[s] for `seen` values (…, D) from place `at` on: `vectors` of them. */
+INLINE void gather_some(int vectors, int is_bf16, int64_t size, const float *restrict shares, const void *values,
+                        int64_t at, int64_t seen, int64_t i, float *restrict to) {
+    floats found[4];
+    for (int k = 0; k < vectors; k++)
+        found[k] = some(0, to, i + k * LANES);
+    for (int64_t s = 0; s < seen; s++)
+        for (int k = 0; k < vectors; k++)
+            found[k] += shares[s] * some(is_bf16, values, at + s * size + i + k * LANES);
+    for (int k = 0; k < vectors; k++)
+        *(any_floats *)(to + i + k * LANES) = found[k];
+}
+
+INLINE void gather(int is_bf16, int64_t size, const float *shares, const void *values, int64_t at, int64_t seen, float *to) {
+    int64_t i = 0;
+    for (; i + 4 * LANES <= size; i += 4 * LANES) /* that do not wait for one another */
+        gather_some(4, is_bf16, size, shares, values, at, seen, i, to);
+    for (; i + LANES <= size; i += LANES)
+        gather_some(1, is_bf16, size, shares, values, at, seen, i, to);
+    for (; i < size; i++)
         for (int64_t s = 0; s < seen; s++)
             to[i] += shares[s] * one(is_bf16, values, at + s * size + i);
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchsuite.models.gpt2 import GPT2, KVCache
 
 MOST_ROWS = 32  # of a batch: with 64 PyTorch's operators are as fast
+_NORMS = ("ln_1", "ln_2")
 _LINEARS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 
 
@@ -54,7 +55,7 @@ class OneToken:
         return found
 
     def _block(self, block: nn.Module) -> list[int]:
-        norms = [self._norm(block.get_submodule(name)) for name in ("ln_1", "ln_2")]
+        norms = [self._norm(block.get_submodule(name)) for name in _NORMS]
         return [*chain(*norms, *(self._linear(block.get_submodule(name)) for name in _LINEARS))]
 
     def _norm(self, norm: nn.Module) -> list[int]:
@@ -71,19 +72,34 @@ class OneToken:
 
 def takes(module: GPT2) -> bool:
     """Whether the loops take a prepared model once its weights are held in rows: float32, bfloat16, 8 bits with a scale
-    a row and 4 bits in groups of 8, 16, 32 … columns, on a CPU with a C compiler."""
-    floats = (torch.float32, torch.bfloat16)
+    a row and 4 bits in groups of 8, 16, 32 … columns, on a CPU with a C compiler; GPT-2 as it is, not changed by hand.
+    """
     return (
         module.wpe.weight.is_cpu
-        and module.wpe.weight.dtype in floats
+        and module.wpe.weight.dtype in (torch.float32, torch.bfloat16)
         and module.attention == "sdpa"
         and has_rows()
-        and all(_is_taken(block.get_submodule(name)) for block in module.h for name in _LINEARS)
+        and all(_is_untouched(layer) for layer in module.modules())
+        and all(_is_gpt2s(block) for block in module.h)
     )
 
 
-def _is_taken(layer: nn.Module) -> bool:
-    return isinstance(layer, PlainLinear | Int8Linear) or rows_of(layer) is not None
+def _is_untouched(layer: nn.Module) -> bool:
+    """Whether a layer of PyTorch's or of ours computes what its class says: without hooks, or a forward of its own."""
+    known = type(layer).__module__.startswith(("torch.nn.modules.", "benchsuite."))
+    return known and not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+
+
+def _is_gpt2s(block: nn.Module) -> bool:
+    """Whether a block has the layer norms and the GELU of GPT-2, and linear layers in which the loops read rows."""
+    norms = [block.get_submodule(name) for name in _NORMS]
+    linears = [block.get_submodule(name) for name in _LINEARS]
+    gelu, has_gelu = block.get_submodule("mlp.gelu"), getattr(block.get_submodule("mlp.c_fc"), "gelu", False)
+    return (
+        all(type(norm) is nn.LayerNorm for norm in norms)
+        and (type(gelu) is nn.Identity if has_gelu else getattr(gelu, "approximate", None) == "tanh")
+        and all(isinstance(layer, PlainLinear | Int8Linear) or rows_of(layer) is not None for layer in linears)
+    )
 
 
 def rows_of(layer: nn.Module) -> Rows | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from benchsuite.models.gpt2 import GPT2, GPT2Config, KVCache, from_state, random
 from benchsuite.models.in_precision import load
 from benchsuite.models.language_model import LanguageModel, Sequenced, generate, score, tokens_behind
 from benchsuite.models.one_token import MOST_ROWS, rows_of
+from benchsuite.quant.apply import set_module
 from benchsuite.quant.precision import precisions
 
 PROMPTS = [[5, 9, 200, 31, 7], [7, 31, 200], [7] * 5, [300, 41, 12, 77, 1, 60], [1, 2, 3, 4, 6]]
@@ -219,6 +222,32 @@ def test_a_model_with_layers_without_a_loop_stays_as_the_table_chose(precision: 
     assert not module.in_rows
     assert not module.runs_in_c(1)
     assert len(list(generate(model, PROMPTS, max_new_tokens=2, batch_size=2))) == len(PROMPTS)
+
+
+def put(name: str, layer: torch.nn.Module) -> Callable[[GPT2], object]:
+    return lambda module: set_module(module, name, layer)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("h.1.ln_2", torch.nn.RMSNorm(64)),
+        put("h.1.mlp.gelu", torch.nn.ReLU()),
+        put("h.0.attn.c_proj", torch.nn.Sequential(torch.nn.Linear(64, 64))),
+        lambda module: module.h[1].mlp.register_forward_hook(lambda _, __, y: y / 2),
+        lambda module: module.h[1].mlp.register_forward_pre_hook(lambda _, x: x),
+        lambda module: setattr(module.h[0], "forward", lambda x, *_: x),
+        lambda module: setattr(module.h[0], "__class__", type("Mine", (type(module.h[0]),), {"__module__": "mine"})),
+    ],
+    ids=["norm", "activation", "layer", "hook", "pre-hook", "forward", "class"],
+)
+@torch.inference_mode()
+def test_a_model_that_was_changed_by_hand_goes_through_what_was_put_there(change: Callable[[GPT2], object]) -> None:
+    _, module = small(GPT2Config(vocab_size=50, n_positions=8, n_embd=64, n_layer=2, n_head=2), "fp32")
+    assert module.runs_in_c(1)
+    change(module)
+    module.lay_out(one_token=True)
+    assert not module.runs_in_c(1)
 
 
 def test_a_weight_that_is_not_what_its_dtype_says_or_has_gaps_is_not_read() -> None:
