@@ -377,6 +377,11 @@ INLINE void keep(int is_bf16, void *cache, int64_t at, const float *x, int64_t n
             ((float *)cache)[at + i] = x[i];
 }
 
+INLINE floats some_early(int half, const void *from, int64_t at) { /* with those that are AHEAD fetched */
+    __builtin_prefetch((const char *)from + at * (half ? 2 : 4) + AHEAD);
+    return some(half, from, at);
+}
+
 /* shares[s] = q (D) · keys[s] / √D for `count` keys (…, D) from place `at` on. */
 INLINE void compare_some(int count, int is_bf16, int64_t size, const float *restrict q, const void *keys, int64_t at,
                          float *restrict shares) {
@@ -385,7 +390,7 @@ INLINE void compare_some(int count, int is_bf16, int64_t size, const float *rest
     floats products[LANES] = {0};
     for (int64_t i = 0; i < whole; i += LANES)
         for (int s = 0; s < count; s++)
-            products[s] += some(0, q, i) * some(is_bf16, keys, at + s * size + i);
+            products[s] += some(0, q, i) * some_early(is_bf16, keys, at + s * size + i);
     totals(count, 1, products, shares);
     for (int s = 0; s < count; s++) {
         for (int64_t i = whole; i < size; i++)
@@ -410,7 +415,7 @@ INLINE void gather_some(int vectors, int is_bf16, int64_t size, const float *res
         found[k] = some(0, to, i + k * LANES);
     for (int64_t s = 0; s < seen; s++)
         for (int k = 0; k < vectors; k++)
-            found[k] += shares[s] * some(is_bf16, values, at + s * size + i + k * LANES);
+            found[k] += shares[s] * some_early(is_bf16, values, at + s * size + i + k * LANES);
     for (int k = 0; k < vectors; k++)
         *(any_floats *)(to + i + k * LANES) = found[k];
 }
