@@ -97,10 +97,15 @@ class KVCache:
             BlockCache(
                 torch.zeros(shape, dtype=dtype, device=device),
                 torch.zeros(shape, dtype=dtype, device=device),
-                None if prefix is None else (prefix.blocks[index].keys, prefix.blocks[index].values),
+                None if prefix is None else prefix.first(index, self.shared),
             )
             for index in range(config.n_layer)
         ]
+
+    def first(self, block: int, tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (1, H, tokens, D) of a block's first tokens, of a cache of one row."""
+        keys, values, _ = self.blocks[block]
+        return keys.narrow(2, 0, tokens).contiguous(), values.narrow(2, 0, tokens).contiguous()
 
     def keep(self, rows: list[int]) -> None:
         """Keep only `rows`, in that order: finished rows leave the batch; a row named twice is copied."""
@@ -380,8 +385,8 @@ class GPT2(nn.Module):
                 layer.gelu = nn.Identity()
 
     def lay_out(self, *, one_token: bool) -> None:
-        """Hold prepared weights as passes of one token a row read them fastest, where loops in C take them; else as the
-        table chose. Caches that exist are for reading the weights as they were.
+        """Hold prepared weights as passes of one token a row read them fastest, where loops in C take the model; else
+        as the table chose.
         """
         self._in_c = one_token and bool(self.kernels) and takes(self)
         self.hold(in_rows=self._in_c)

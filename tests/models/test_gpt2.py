@@ -144,7 +144,7 @@ def test_a_prefix_computed_once_serves_every_row(
     for at, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         padded[at, :length] = row[:length]
     with torch.inference_mode():
-        shared = model.new_cache(1, prefix_length)
+        shared = model.new_cache(1, prefix_length + 3)  # no full one
         model.hidden(prefix[None], shared)
         cache = model.new_cache(len(rows), prefix_length + max(lengths) + 2, shared)
         apart = [model(torch.cat([prefix, row])[None])[0, prefix_length:] for row in rows]

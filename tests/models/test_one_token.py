@@ -105,7 +105,7 @@ def test_ragged_rows_behind_a_prefix_that_leave_and_are_doubled(precision: str, 
     first, *rows = (torch.randint(0, 50, (n,), generator=generator).tolist() for n in (before, 3, 5, 1))
     shared = None
     if before:
-        shared = module.new_cache(1, before)
+        shared = module.new_cache(1, before + 2)  # no full one
         module.hidden(torch.tensor([first]), shared)
     cache = module.new_cache(len(rows), before + 9, shared)
     module.hidden(torch.tensor([[*row, *[0] * (5 - len(row))] for row in rows]), cache)
