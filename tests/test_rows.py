@@ -118,6 +118,24 @@ def test_unpacked_layers_compute_the_same_hold_no_more_and_can_be_packed_again(l
         assert size_bytes(layer) == held
 
 
+@pytest.mark.parametrize("tokens", [1, 3, cpu.INT8_TOKENS_IN_C, cpu.INT8_TOKENS_IN_C + 1, 300])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-7)])
+@torch.inference_mode()
+def test_int8_codes_that_are_never_packed_have_the_same_products(
+    tokens: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    packed = int8_linear()
+    layer = cpu.Int8Linear(codes(OUT, IN), packed.scale[:, None], packed.bias, packs=False)
+    layer.pack()
+    assert not layer.is_packed
+    assert layer.codes.layout == torch.strided
+    x = seeded(tokens, IN, dtype=dtype)
+    torch.testing.assert_close(layer(x), packed(x), atol=1e-6, rtol=tolerance)
+    layer.fuse_gelu()
+    packed.fuse_gelu()
+    torch.testing.assert_close(layer(x[None]), packed(x[None]), atol=1e-6, rtol=tolerance)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-7)])
 def test_attention_of_one_query_is_that_of_pytorch(dtype: torch.dtype, tolerance: float) -> None:
     q = seeded(2, 3, 1, 16, dtype=dtype) * 3

@@ -64,9 +64,10 @@ def multiply_rows(
     scale: Tensor | None = None,
     offset: Tensor | None = None,
     values: Tensor | None = None,
+    rounds: bool = False,
 ) -> Tensor:
     """x (N, in) times the weight of `Rows` transposed, where it `fits` and the loops are there: float32 (N, out)."""
-    rows = Rows(weight.contiguous(), scale=scale, offset=offset, values=values)
+    rows = Rows(weight.contiguous(), scale=scale, offset=offset, values=values, rounds=rounds)
     tiles, scales = torch.empty(len(x), rows.columns + PADDING), torch.empty(2 * len(x))
     y = torch.empty(len(x), len(weight))
     called = call(ROWS, "multiply_rows", len(x), torch.tensor(rows.struct()), x.float().contiguous(), tiles, scales, y)

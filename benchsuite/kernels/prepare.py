@@ -77,7 +77,7 @@ def _build(kernel: str, layer: nn.Module) -> nn.Module | None:
     bias = layer.get_buffer("bias") if layer.bias is not None else None
     weights = held_as(layer)
     if kernel == "onednn-int8":
-        return cpu.Int8Linear(layer.packed["codes"], layer.packed["scale"], bias)
+        return cpu.Int8Linear(layer.packed["codes"], layer.packed["scale"], bias, packs=cpu.packs_int8())
     if kernel in ("c-rows", "int8-codes") and weights == "int8-weight":
         offset = _offset(layer, 128)
         codes = layer.packed["codes"] if offset is None else (layer.packed["codes"] ^ 128).view(torch.int8)

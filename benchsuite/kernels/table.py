@@ -79,7 +79,7 @@ TABLE: tuple[Kernel, ...] = (
         "cpu",
         "int8-row",
         ("onednn", "exact_int8"),
-        "exact int32 sums from a prepacked weight, with the rows' scales, and for one token bias and GELU too, inside",
+        "exact int32 sums; with AMX, or without our loops, from a prepacked weight, for one token bias and GELU inside",
         by_rows=True,
     ),
     Kernel(
