@@ -81,6 +81,8 @@ def takes(module: GPT2) -> bool:
         and has_rows()
         and all(_is_untouched(layer) for layer in module.modules())
         and all(_is_gpt2s(block) for block in module.h)
+        and all(_is_gpt2s_norm(norm, module) for norm in (module.ln_f, *_all_norms(module)))
+        and rows_of(module.wte) is not None
     )
 
 
@@ -91,15 +93,24 @@ def _is_untouched(layer: nn.Module) -> bool:
 
 
 def _is_gpt2s(block: nn.Module) -> bool:
-    """Whether a block has the layer norms and the GELU of GPT-2, and linear layers in which the loops read rows."""
-    norms = [block.get_submodule(name) for name in _NORMS]
+    """Whether a block has the GELU of GPT-2, and linear layers in which the loops read rows."""
     linears = [block.get_submodule(name) for name in _LINEARS]
-    gelu, has_gelu = block.get_submodule("mlp.gelu"), getattr(block.get_submodule("mlp.c_fc"), "gelu", False)
-    return (
-        all(type(norm) is nn.LayerNorm for norm in norms)
-        and (type(gelu) is nn.Identity if has_gelu else getattr(gelu, "approximate", None) == "tanh")
-        and all(isinstance(layer, PlainLinear | Int8Linear) or rows_of(layer) is not None for layer in linears)
+    gelu, fused = block.get_submodule("mlp.gelu"), getattr(block.get_submodule("mlp.c_fc"), "gelu", False)
+    is_gelu = type(gelu) is nn.Identity if fused else getattr(gelu, "approximate", None) == "tanh"
+    return is_gelu and all(
+        isinstance(layer, PlainLinear | Int8Linear) or rows_of(layer) is not None for layer in linears
     )
+
+
+def _is_gpt2s_norm(norm: nn.Module, module: GPT2) -> bool:
+    """Whether it is a layer norm with weight and bias, and the model's own epsilon."""
+    if not isinstance(norm, nn.LayerNorm) or norm.weight is None or norm.bias is None:
+        return False
+    return norm.eps == module.config.layer_norm_epsilon
+
+
+def _all_norms(module: GPT2) -> list[nn.Module]:
+    return [block.get_submodule(name) for block in module.h for name in _NORMS]
 
 
 def rows_of(layer: nn.Module) -> Rows | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchsuite import c_code
 from benchsuite.errors import NumericalError, UsageError
+from benchsuite.kernels import cpu, prepare
 from benchsuite.kernels.in_c import has_rows
 from benchsuite.models import one_token
 from benchsuite.models.gpt2 import GPT2, GPT2Config, KVCache, from_state, random_state
@@ -140,9 +141,19 @@ def test_generations_in_c_say_what_generations_through_pytorch_say(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "w8a8-head8"])
-def test_scoring_between_generations_changes_nothing(precision: str) -> None:
+@pytest.mark.parametrize("packs", [False, True], ids=["as here", "packed for prompts"])
+def test_scoring_between_generations_changes_nothing(
+    precision: str, packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Weights are laid out for many tokens, and for single ones again."""
+    if packs:
+        monkeypatch.setattr(cpu, "packs_int8", lambda: True)
+        if precision == "fp32":
+            monkeypatch.setitem(prepare._PLAIN, "mkl-and-onednn", cpu.PackedLinear)
     model, _ = load("random:tiny", precision, "cpu", "sdpa")
+    packed = [layer for layer in module_of(model).modules() if isinstance(layer, cpu.PackedLinear | cpu.Int8Linear)]
+    if packs and precision != "bf16":
+        assert packed
     sequences = [Sequenced([*prompt, 4], 1) for prompt in PROMPTS]
 
     def scores() -> dict[int, float]:
@@ -152,7 +163,11 @@ def test_scoring_between_generations_changes_nothing(precision: str) -> None:
         return dict(generate(model, PROMPTS, max_new_tokens=8, batch_size=2))
 
     first, said = scores(), says()
-    assert (scores(), says(), says(), scores()) == (first, said, said, first)
+    assert (scores(), says(), says()) == (first, said, said)
+    assert not any(layer.is_packed for layer in packed)
+    assert scores() == first
+    if packs:
+        assert all(layer.is_packed for layer in packed)
 
 
 def test_eager_and_flash_attention_stay_pytorchs_and_so_do_large_batches_and_weights_laid_out_for_many_tokens() -> None:
@@ -232,6 +247,10 @@ def put(name: str, layer: torch.nn.Module) -> Callable[[GPT2], object]:
     "change",
     [
         put("h.1.ln_2", torch.nn.RMSNorm(64)),
+        put("ln_f", torch.nn.RMSNorm(64)),
+        put("ln_f", torch.nn.LayerNorm(64, elementwise_affine=False)),
+        put("h.0.ln_1", torch.nn.LayerNorm(64, bias=False)),
+        put("h.0.ln_1", torch.nn.LayerNorm(64, eps=1e-3)),
         put("h.1.mlp.gelu", torch.nn.ReLU()),
         put("h.0.attn.c_proj", torch.nn.Sequential(torch.nn.Linear(64, 64))),
         lambda module: module.h[1].mlp.register_forward_hook(lambda _, __, y: y / 2),
@@ -239,7 +258,19 @@ def put(name: str, layer: torch.nn.Module) -> Callable[[GPT2], object]:
         lambda module: setattr(module.h[0], "forward", lambda x, *_: x),
         lambda module: setattr(module.h[0], "__class__", type("Mine", (type(module.h[0]),), {"__module__": "mine"})),
     ],
-    ids=["norm", "activation", "layer", "hook", "pre-hook", "forward", "class"],
+    ids=[
+        "norm",
+        "last norm",
+        "no weight",
+        "no bias",
+        "epsilon",
+        "activation",
+        "layer",
+        "hook",
+        "pre-hook",
+        "forward",
+        "class",
+    ],
 )
 @torch.inference_mode()
 def test_a_model_that_was_changed_by_hand_goes_through_what_was_put_there(change: Callable[[GPT2], object]) -> None:
