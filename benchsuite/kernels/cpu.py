@@ -99,9 +99,9 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 def _linear(x: Tensor, weight: Tensor) -> Tensor:
     """oneDNN takes the weight without a copy. But with AMX it reorders a bf16 weight in every call: for one token
     PyTorch's own matrix-vector product streams it, for a few the tokens are reordered in its place. For many it goes
-    through in runs of rows that stay in the cache. On Intel MKL is faster for one token and for narrow models, and our
-    loops for a few tokens. bfloat16 that the processor does not multiply becomes float32 in the cache. With gradients,
-    on another device or in another dtype it is F.linear.
+    through in runs of rows that stay in the cache. On Intel our loops are faster for a few tokens, without AMX; else
+    MKL for one token and for narrow models. bfloat16 that the processor does not multiply becomes float32 in the cache.
+    With gradients, on another device or in another dtype it is F.linear.
     """
     if not x.is_cpu or torch.is_grad_enabled():
         return F.linear(x, weight)
